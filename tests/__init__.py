@@ -1,0 +1,1 @@
+"""Everything that proves this project; ``docs/testing.md`` says what each suite shows."""

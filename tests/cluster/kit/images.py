@@ -1,0 +1,113 @@
+"""Container images without a registry: built by podman, loaded into the node, and a stand-in for the base image.
+
+The stand-in is Debian's own CPython 3.13 under the paths of ``python:3.13-slim``. It is made where podman has no image of that name;
+pull the real one, and that is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from tests.cluster.kit.layout import BIN, CA_BUNDLE, HOME, STATE
+from tests.cluster.kit.node import ctr
+from tests.cluster.kit.shell import KitError, attempt, say, sh
+
+BASE = "python:3.13-slim"
+DEBIAN_RELEASE = "trixie"
+PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
+NOT_NEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+
+
+def base_image() -> None:
+    """Make the stand-in unless podman knows an image of that name."""
+    if attempt("podman", "image", "exists", BASE):
+        return
+    say(f"making a stand-in for {BASE} from Debian {DEBIAN_RELEASE} (a minute)")
+    root = HOME / "rootfs"
+    shutil.rmtree(root, ignore_errors=True)
+    sh("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", DEBIAN_RELEASE, root, stdout=subprocess.DEVNULL)
+    for name in NOT_NEEDED:
+        shutil.rmtree(root / name, ignore_errors=True)
+    shutil.copyfile(CA_BUNDLE, root / CA_BUNDLE.relative_to("/"))
+    _lay_out_python(root)
+    _import(root, f"localhost/{BASE}")
+    shutil.rmtree(root)
+
+
+def _lay_out_python(root: Path) -> None:
+    """Put Debian's interpreter where the official image has it, and let pip install beside it."""
+    version = "python" + BASE.split(":")[1].split("-")[0]
+    if not (root / "usr/bin" / version).exists():
+        raise KitError(f"Debian {DEBIAN_RELEASE} has no {version} any more: the stand-in for {BASE} needs another release")
+    for name in ("python", "python3", version):
+        (root / "usr/local/bin" / name).symlink_to(f"/usr/bin/{version}")
+    (root / "usr/lib" / version / "EXTERNALLY-MANAGED").unlink()
+
+
+def _import(root: Path, tag: str) -> None:
+    changes = [
+        part
+        for change in ("CMD=python3", "ENV=PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "ENV=LANG=C.UTF-8")
+        for part in ("--change", change)
+    ]
+    with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
+        sh("podman", "import", "-q", *changes, "-", tag, stdin=tar.stdout, stdout=subprocess.DEVNULL)
+    if tar.returncode:
+        raise KitError(f"tar of {root} ended with {tar.returncode}")
+
+
+def build(tag: str, context: Path, *arguments: str) -> None:
+    """Build with this machine's network and certificates, from images that are here.
+
+    Args:
+        tag: The image's name and tag; podman adds ``localhost/``.
+        context: The folder with the Dockerfile.
+        arguments: ``NAME=value`` build arguments.
+    """
+    if not (context / "Dockerfile").is_file():
+        raise KitError(f"no Dockerfile in {context}")
+    extra = [part for argument in arguments for part in ("--build-arg", argument)]
+    certificates = f"--volume={CA_BUNDLE}:{CA_BUNDLE}:ro"
+    sh("podman", "build", "--pull=never", "--network=host", certificates, *extra, "-t", tag, context, stdout=sys.stderr)
+
+
+def load(tag: str) -> None:
+    """Copy an image from podman into the node."""
+    if not attempt("podman", "image", "exists", tag):
+        raise KitError(f"podman has no image {tag!r}: build it first")
+    archive = HOME / "image.tar"
+    archive.unlink(missing_ok=True)
+    sh("podman", "save", "-q", "--format", "docker-archive", "-o", archive, tag, stdout=subprocess.DEVNULL)
+    ctr("images", "import", archive)
+    archive.unlink()
+
+
+def from_binaries(tag: str, *binaries: str) -> None:
+    """Make an image of static binaries alone (at its root; the first is the entry point) and load it into the node."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for binary in binaries:
+            tar.add(BIN / binary, arcname=binary)
+        temporary = tarfile.TarInfo("tmp")
+        temporary.type, temporary.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(temporary)
+    diff_id = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
+    runtime = {"Entrypoint": [f"/{binaries[0]}"], "User": "65535:65535"}
+    config = {"architecture": "amd64", "os": "linux", "config": runtime, "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+    manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
+    archive = STATE / "binaries.tar"
+    parts = {"config.json": json.dumps(config).encode(), "layer.tar": layer.getvalue(), "manifest.json": json.dumps(manifest).encode()}
+    with tarfile.open(archive, "w") as tar:
+        for name, data in parts.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    ctr("images", "import", archive)
+    archive.unlink()
