@@ -1,0 +1,1 @@
+"""The second port: probes, metrics and version, for the platform alone."""
