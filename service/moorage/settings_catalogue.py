@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, cast, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from .settings import Section, Settings
+from moorage.settings import Section, Settings
 
 PREFIX: Final = "MOORAGE_"
 HIDDEN: Final = "(hidden)"

@@ -15,9 +15,9 @@ from typing import Any, Final, cast, get_origin
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from .errors import SettingsError
-from .settings import Settings
-from .settings_catalogue import PREFIX, Known, known_settings, text_of, value_of
+from moorage.errors import SettingsError
+from moorage.settings import Settings
+from moorage.settings_catalogue import PREFIX, Known, known_settings, text_of, value_of
 
 CONFIG_VARIABLE: Final = "MOORAGE_CONFIG"
 _REFERENCE: Final = "docs/reference/settings.md lists every setting"

@@ -1,0 +1,103 @@
+"""Which values of Host and Origin are served.
+
+Protects against pages in a browser that reach the service through a name of their own (DNS rebinding) or from a foreign site. Promises
+that loopback names are always served, and one dictionary lookup for a value that was accepted before. Leaves the refusals (421, 403) to
+`edge`, and telling browsers to `cors`.
+
+Source: MCP transports, "Security Warning"; RFC 6454; RFC 9110, section 7.4.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from moorage.security.memo import MAX_VALUE_BYTES, remember
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_AUTHORITY: Final = re.compile(r"([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])\.?(?::(\d{1,5}))?")
+_ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@\s]+)")
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+
+
+class HostPolicy:
+    """Decides on the Host header.
+
+    Args:
+        allowed: `name` (with any port), `name:port`, `*.suffix` (any name below it, not the suffix itself), or `*` for any.
+    """
+
+    __slots__ = ("_any", "_exact", "_known", "_suffixes")
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        entries = [entry.lower() for entry in allowed]
+        self._any = "*" in entries
+        self._suffixes = tuple(_split(entry[2:]) for entry in entries if entry.startswith("*."))
+        self._exact = frozenset(_split(entry) for entry in entries if not entry.startswith("*"))
+        self._known: dict[bytes | None, bool] = {}
+
+    def allows(self, host: bytes | None) -> bool:
+        """Tell whether a request that names this host is for us; None is a request that names none."""
+        return self._known.get(host, False) or self._consider(host)
+
+    def _consider(self, host: bytes | None) -> bool:
+        match = _AUTHORITY.fullmatch(_text(host))
+        allowed = match is not None and (self._any or self._matches(match[1], match[2]))
+        return remember(self._known, host, True) if allowed else False
+
+    def _matches(self, name: str, port: str | None) -> bool:
+        if name in _LOOPBACK or (name, None) in self._exact or (name, port) in self._exact:
+            return True
+        return any(name.endswith("." + suffix) and wanted in (None, port) for suffix, wanted in self._suffixes)
+
+
+class OriginPolicy:
+    """Decides on the Origin header.
+
+    Args:
+        allowed: `scheme://host[:port]`, or `*` for any. Loopback origins are served with any port.
+    """
+
+    __slots__ = ("_any", "_exact", "_known")
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        entries = [entry.lower() for entry in allowed]
+        self._any = "*" in entries
+        self._exact = frozenset(_origin(entry) for entry in entries if entry != "*")
+        self._known: dict[bytes | None, bool] = {None: True}
+
+    def allows(self, origin: bytes | None) -> bool:
+        """Tell whether a page of this origin may ask; None is a client that is no browser, or a page of ours."""
+        return self._known.get(origin, False) or self._consider(origin)
+
+    def _consider(self, origin: bytes | None) -> bool:
+        if origin is None:  # the table may have started over
+            return True
+        parsed = _origin(_text(origin))
+        known = parsed is not None and (parsed in self._exact or _is_loopback(parsed))
+        allowed = known or (self._any and len(origin) <= MAX_VALUE_BYTES)
+        return remember(self._known, origin, True) if allowed else False
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None or len(value) > MAX_VALUE_BYTES else value.strip(b" \t").decode("latin-1").lower()
+
+
+def _split(entry: str) -> tuple[str, str | None]:
+    """Split `name[:port]`; an address in brackets keeps its colons."""
+    match = _AUTHORITY.fullmatch(entry)
+    if match is None:
+        raise ValueError(f"{entry!r} is not a host")
+    return match[1], match[2]
+
+
+def _origin(text: str) -> tuple[str, str, str | None] | None:
+    """Split an origin into scheme, host and port; a port that the scheme implies is left out, as browsers do."""
+    match = _ORIGIN.fullmatch(text)
+    authority = _AUTHORITY.fullmatch(match[2]) if match else None
+    if match is None or authority is None:
+        return None
+    return match[1], authority[1], None if authority[2] == _DEFAULT_PORTS.get(match[1]) else authority[2]
+
+
+def _is_loopback(origin: tuple[str, str, str | None]) -> bool:
+    return origin[0] in _DEFAULT_PORTS and origin[1] in _LOOPBACK
