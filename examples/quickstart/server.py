@@ -76,6 +76,7 @@ class Confirmation(BaseModel):
 class Booking(BaseModel):
     """A berth that was booked, or why none was."""
 
+    vessel: str
     status: Literal["booked", "refused", "no berth is long enough"]
     berth: str | None = None
     price: float = 0.0
@@ -105,10 +106,10 @@ async def book_berth(
     """Book a berth for a vessel. The user is asked to accept the price first."""
     berth, price = quote(length_metres, nights)
     if berth is None:
-        return Booking(status="no berth is long enough")
+        return Booking(vessel=vessel, status="no berth is long enough")
     if not answer.accept:
-        return Booking(status="refused", berth=berth)
-    return Booking(status="booked", berth=berth, price=price)
+        return Booking(vessel=vessel, status="refused", berth=berth)
+    return Booking(vessel=vessel, status="booked", berth=berth, price=price)
 
 
 @mcp.resource("harbour://berths", mime_type="application/json")
