@@ -1,0 +1,172 @@
+"""The application: the one place where rooms are wired together, and where every list that has an order can be read.
+
+`create_app` is an ASGI factory (`uvicorn moorage.app:create_app --factory` works; `moorage serve` runs the same under gunicorn).
+It has to run after the fork, which every server without preload does: telemetry providers own threads. `/mcp` is answered
+before FastAPI's own stack; everything else is FastAPI's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import structlog
+from fastapi import FastAPI
+
+from moorage import __version__
+from moorage.admin.probes import AdminApp, about
+from moorage.admin.server import AdminServer
+from moorage.edge.gateway import Gateway
+from moorage.errors import SettingsError
+from moorage.lifecycle.drain import Step, run_drain
+from moorage.lifecycle.phase import Lifecycle
+from moorage.lifecycle.signals import chain_sigterm
+from moorage.protocol.service import McpService
+from moorage.protocol.target import load_target
+from moorage.security.api_keys import key_source
+from moorage.security.authn import Authenticator
+from moorage.security.cors import Cors
+from moorage.security.hosts import HostPolicy, OriginPolicy
+from moorage.settings_sources import load_settings
+from moorage.telemetry import bootstrap, logs
+from moorage.telemetry.observer import Observer
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from moorage.settings import Settings
+
+MCP_PATHS: Final = frozenset({"/mcp", "/mcp/"})
+"""Both are the endpoint: a redirect between them is downgraded to http by many a proxy."""
+
+_KEYS_LOOKED_AT_EVERY_SECONDS: Final = 1.0
+_FLUSH_SECONDS: Final = 3.0
+_RESERVED_FOR_CANCELLING_SECONDS: Final = 2.0
+
+log = structlog.get_logger("moorage")
+
+
+class MoorageApp(FastAPI):
+    """FastAPI, with `/mcp` in front of its middleware stack."""
+
+    gateway: Gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http" and scope["path"] in MCP_PATHS:
+            await self.gateway(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings | None = None, target: Any = None) -> MoorageApp:
+    """Build the application.
+
+    Args:
+        settings: `None` reads them from the environment and the configuration file.
+        target: an SDK server object; `None` loads what `settings.target` names.
+
+    Raises:
+        SettingsError, TargetError: with a message for whoever started the process.
+    """
+    settings = settings or load_settings().settings
+    logs.configure(settings.logs.level, settings.logs.format)
+    lifecycle = Lifecycle()
+    loaded = load_target(_target_of(settings)) if target is None else target
+    telemetry = bootstrap.start(
+        settings.telemetry, service_name=loaded.name, version=__version__, instance_id=f"{socket.gethostname()}-{os.getpid()}"
+    )
+    service = McpService(loaded, settings, telemetry.instruments)
+    source = key_source(settings.security)
+    authenticator = Authenticator(source, anonymous=source is None or settings.security.allow_anonymous)
+    origins = OriginPolicy(settings.security.allowed_origins)
+    app = MoorageApp(title=service.name, version=service.version or __version__, openapi_url=None, lifespan=_lifespan)
+    app.gateway = Gateway(
+        service,
+        Observer(tracer=telemetry.tracer, instruments=telemetry.instruments, log=structlog.get_logger("moorage.mcp")),
+        lifecycle,
+        hosts=HostPolicy(settings.security.allowed_hosts),
+        origins=origins,
+        cors=Cors(origins),
+        authenticator=authenticator,
+        limits=settings.http,
+    )
+    app.state.settings = settings
+    app.state.lifecycle = lifecycle
+    app.state.service = service
+    app.state.telemetry = telemetry
+    app.state.authenticator = authenticator
+    app.add_api_route("/", _front_page, methods=["GET"], include_in_schema=False)
+    telemetry.instrument_fastapi(app)
+    return app
+
+
+def _target_of(settings: Settings) -> str:
+    if settings.target is None:
+        raise SettingsError("there is nothing to serve: no target is set", "Name one: moorage serve MODULE:ATTRIBUTE, or MOORAGE_TARGET.")
+    return settings.target
+
+
+async def _front_page() -> dict[str, str]:
+    """For the person who opens the address in a browser."""
+    return {"service": "moorage", "endpoint": "/mcp", "transport": "streamable-http"}
+
+
+@asynccontextmanager
+async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
+    """Open what serving needs, in this order, and close it in the reverse: telemetry is flushed last."""
+    settings: Settings = app.state.settings
+    lifecycle: Lifecycle = app.state.lifecycle
+    service: McpService = app.state.service
+    telemetry: bootstrap.Telemetry = app.state.telemetry
+    admin_app = AdminApp(lifecycle, telemetry.render_metrics, about(service.name, service.version))
+    admin = AdminServer(settings.admin.host, settings.admin.port, admin_app, share_port=settings.server.workers > 1)
+
+    async def drain() -> None:
+        if lifecycle.begin_drain():
+            await run_drain(drain_steps(service, settings), settings.drain.budget_seconds, log)
+
+    try:
+        async with admin, service.running(), anyio.create_task_group() as tasks:
+            tasks.start_soon(_refresh_keys, app.state.authenticator)
+            with chain_sigterm(drain):
+                lifecycle.ready()
+                host, port = admin.address
+                log.info("serving.ready", server=service.name, admin=f"{host}:{port}", version=__version__)
+                yield
+                await drain()
+            lifecycle.stopped()
+            tasks.cancel_scope.cancel()
+    finally:
+        await telemetry.shutdown(_FLUSH_SECONDS)
+
+
+def drain_steps(service: McpService, settings: Settings) -> Sequence[Step]:
+    """What happens between SIGTERM and the end of serving; readiness is false before the first."""
+    patience = max(0.0, settings.drain.budget_seconds - settings.drain.settle_seconds - _RESERVED_FOR_CANCELLING_SECONDS)
+    return (
+        Step("settle", lambda: asyncio.sleep(settings.drain.settle_seconds)),
+        Step("refuse-sessions", _awaitable(service.refuse_sessions)),
+        Step("end-streams", _awaitable(service.end_streams)),
+        Step("finish-calls", service.finish_calls, budget=patience),
+        Step("cancel-calls", service.cancel_calls, budget=_RESERVED_FOR_CANCELLING_SECONDS),
+    )
+
+
+def _awaitable(action: Any) -> Any:
+    async def run() -> None:
+        action()
+
+    return run
+
+
+async def _refresh_keys(authenticator: Authenticator) -> None:
+    """Take up keys that were added or revoked while we run."""
+    while True:
+        await asyncio.sleep(_KEYS_LOOKED_AT_EVERY_SECONDS)
+        authenticator.refresh()

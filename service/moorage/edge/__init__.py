@@ -1,0 +1,1 @@
+"""The public door: what may come in, and in which order that is decided."""

@@ -1,0 +1,133 @@
+"""`/mcp` as bare ASGI: every check that needs no body, in the order of its cost, then the protocol.
+
+Order: Host (421), Origin (403), preflight (204), declared size (413), caller (401), calls in flight (503), body (408, 413), protocol.
+Nothing of a body is read before its sender is known, and nothing is routed by a header that was not checked against the body.
+Source: MCP 2026-07-28, basic/transports, "Security Warning"; docs/architecture.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from moorage.protocol.exchange import RETRY_AFTER, BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
+from moorage.security.challenge import Challenge
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from moorage.lifecycle.phase import Lifecycle
+    from moorage.protocol.service import McpService
+    from moorage.security.authn import Authenticator
+    from moorage.security.cors import Cors
+    from moorage.security.hosts import HostPolicy, OriginPolicy
+    from moorage.settings import HttpSettings
+    from moorage.telemetry.observer import Observer
+
+INVALID_REQUEST: Final = -32600
+INTERNAL_ERROR: Final = -32603
+CLOSE: Final[Header] = (b"connection", b"close")
+
+log = structlog.get_logger("moorage.edge")
+
+
+class Gateway:
+    """The ASGI application behind `/mcp`."""
+
+    def __init__(
+        self,
+        service: McpService,
+        observer: Observer,
+        lifecycle: Lifecycle,
+        *,
+        hosts: HostPolicy,
+        origins: OriginPolicy,
+        cors: Cors,
+        authenticator: Authenticator,
+        limits: HttpSettings,
+    ) -> None:
+        self._service = service
+        self._observer = observer
+        self._lifecycle = lifecycle
+        self._hosts = hosts
+        self._origins = origins
+        self._cors = cors
+        self._authenticator = authenticator
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP exchange."""
+        headers = dict(scope["headers"])
+        http = HttpExchange(scope, receive, send, headers, self._observer.exchange(scope, headers))
+        try:
+            await self._serve(http)
+        except ClientLeft:
+            http.ended = True
+        except Exception:  # boundary: one exchange's fault must not reach another, nor the client with its words
+            log.exception("http.failed")
+            await http.respond_error(500, INTERNAL_ERROR, "Internal server error")
+        finally:
+            http.observed.finish(http.status)
+
+    async def _serve(self, http: HttpExchange) -> None:
+        if self._lifecycle.draining:
+            http.extra_headers.append(CLOSE)
+        if not await self._admit(http):
+            return
+        if http.scope["method"] == "POST" and not await self._read(http):
+            return
+        await self._service.serve(http)
+
+    async def _admit(self, http: HttpExchange) -> bool:
+        """Everything that is decided by the head."""
+        headers = http.headers
+        if not self._hosts.allows(headers.get(b"host")):
+            await self._refuse(http, 421, "Misdirected request: this Host is not served here (security.allowed_hosts)")
+            return False
+        origin = headers.get(b"origin")
+        if origin is not None:
+            if not self._origins.allows(origin):
+                await self._refuse(http, 403, "Forbidden: this Origin is not allowed here (security.allowed_origins)")
+                return False
+            http.extra_headers.extend(self._cors.headers(origin))
+            if http.scope["method"] == "OPTIONS":
+                await self._preflight(http, headers)
+                return False
+        caller = self._authenticator.authenticate(headers.get(b"authorization"))
+        if isinstance(caller, Challenge):
+            await http.respond(caller.status, caller.body, caller.headers)
+            return False
+        http.principal = caller
+        http.observed.principal = caller.name
+        if self._service.in_flight.calls >= self._limits.max_in_flight:
+            await http.respond_error(503, INTERNAL_ERROR, "Too many calls in flight", headers=[RETRY_AFTER])
+            return False
+        return True
+
+    async def _preflight(self, http: HttpExchange, headers: Mapping[bytes, bytes]) -> None:
+        status, answer = self._cors.preflight(headers)
+        http.extra_headers.clear()
+        await http.respond(status, b"", answer)
+
+    async def _read(self, http: HttpExchange) -> bool:
+        declared = http.headers.get(b"content-length")
+        limit = self._limits.max_body_bytes
+        try:
+            if declared is not None and declared.isdigit() and int(declared) > limit:
+                raise BodyTooLarge
+            await http.read_body(limit, self._limits.body_timeout_seconds)
+        except BodyTooLarge:
+            await self._refuse(http, 413, f"Request body too large: at most {limit} bytes are read (http.max_body_bytes)")
+            return False
+        except BodyStalled:
+            await self._refuse(http, 408, "The request body did not arrive in time (http.body_timeout_seconds)")
+            return False
+        return True
+
+    @staticmethod
+    async def _refuse(http: HttpExchange, status: int, message: str) -> None:
+        """Refuse before the body was read: the connection cannot be used again."""
+        closes = [] if CLOSE in http.extra_headers else [CLOSE]
+        await http.respond_error(status, INVALID_REQUEST, message, headers=closes)

@@ -1,0 +1,1 @@
+"""The only rooms that know the MCP SDK's server half; everything above sees `service.McpService`."""

@@ -1,0 +1,202 @@
+"""One call in flight, and the set of all of them.
+
+A `Call` is the SDK's `DispatchContext`, the switch from a JSON answer to an event stream, and the watch for a client that
+leaves, in one object: nothing of it costs a task or a memory stream. Its first notification commits the response to SSE.
+`InFlight` runs one ticker for all calls: those that outlive `WATCH_AFTER` get a disconnect watch, and those that stay silent get
+a keep-alive comment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.abc
+from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.message import ServerMessageMetadata
+from mcp.shared.transport_context import TransportContext
+
+from moorage.protocol.encoding import PING, sse_event
+
+if TYPE_CHECKING:
+    from mcp.shared.dispatcher import CallOptions
+
+    from moorage.protocol.exchange import HttpExchange
+
+WATCH_AFTER: Final = 0.05
+"""Seconds after which a call gets its own disconnect watch: most are over before, and a watch costs a task."""
+
+
+class Call:
+    """One request being served: what its handler may do to the response while it runs."""
+
+    __slots__ = (
+        "_lock",
+        "cancel_scope",
+        "client_gone",
+        "closed",
+        "http",
+        "last_write",
+        "long_lived",
+        "progress_token",
+        "request_id",
+        "started",
+        "streams",
+        "watched",
+    )
+
+    def __init__(
+        self, http: HttpExchange, request_id: str | int | None, progress_token: str | int | None, *, streams: bool, now: float
+    ) -> None:
+        """Args: `streams` is False where the answer has to be one JSON body; `now` is the loop's clock, in seconds."""
+        self.http = http
+        self.request_id = request_id
+        self.progress_token = progress_token
+        self.streams = streams
+        self.started = self.last_write = now
+        self.closed = self.client_gone = self.watched = False
+        self.long_lived = False
+        self.cancel_scope: anyio.CancelScope | None = None
+        self._lock: asyncio.Lock | None = None
+
+    @property
+    def transport(self) -> TransportContext:
+        """What the handler may know about the transport."""
+        return TransportContext(kind="streamable-http", can_send_request=self.can_send_request, headers=self.http.request.headers)
+
+    @property
+    def message_metadata(self) -> ServerMessageMetadata:
+        """The HTTP request, for `ctx.request`."""
+        return ServerMessageMetadata(request_context=self.http.request, can_send_request=self.can_send_request)
+
+    @property
+    def cancel_requested(self) -> anyio.Event:
+        """Set when the peer cancelled; on HTTP a cancelled handler is interrupted, so nobody can see it set."""
+        return anyio.Event()
+
+    @property
+    def can_send_request(self) -> bool:
+        """Whether the handler may ask the client something while it runs."""
+        return False
+
+    async def send_raw_request(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> dict[str, Any]:
+        """Refuse: a modern server asks by returning `input_required`."""
+        raise NoBackChannelError(method)
+
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
+        """Send a notification on this call's response; dropped in JSON mode and after the call."""
+        if not self.streams or self.closed:
+            return
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            message["params"] = dict(params)
+        await self.write(sse_event(message))
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Report progress, if the caller gave a token for it."""
+        if self.progress_token is None:
+            return
+        params: dict[str, Any] = {"progressToken": self.progress_token, "progress": progress}
+        if total is not None:
+            params["total"] = total
+        if message is not None:
+            params["message"] = message
+        await self.notify("notifications/progress", params)
+
+    async def write(self, data: bytes) -> None:
+        """Write one event; the first commits the response to SSE."""
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:  # two tasks of one tool that notify at once: the head precedes every event
+            if self.closed or self.client_gone:
+                return
+            await self.open_stream()
+            await self.http.write(data)
+        self.last_write = asyncio.get_running_loop().time()
+
+    async def open_stream(self) -> None:
+        """Commit to SSE (again is harmless)."""
+        await self.http.open_stream()
+
+    def client_left(self) -> None:
+        """The client closed the connection: in the modern era that is cancellation."""
+        self.client_gone = True
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Interrupt the handler."""
+        if self.cancel_scope is not None and not self.closed:
+            self.cancel_scope.cancel()
+
+
+class InFlight:
+    """The calls that are being served in this process."""
+
+    def __init__(self, ping_seconds: float) -> None:
+        self._calls: set[Call] = set()
+        self._ping_seconds = ping_seconds
+        self._changed = asyncio.Event()
+        self.streams = 0
+
+    @property
+    def calls(self) -> int:
+        """How many calls are in flight; listen streams, which stay open by design, are not counted."""
+        return len(self._calls) - self.streams
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Run the ticker; leaving ends it and every watch, and touches no call."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tick_forever, tasks)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def run(self, call: Call, work: Awaitable[Any]) -> Any:
+        """Await a call's handler in place, as a member of the set, under its cancel scope.
+
+        Returns `None` when the call was cancelled; a handler's own result is never `None`.
+        """
+        with anyio.CancelScope() as call.cancel_scope:
+            self._calls.add(call)
+            self.streams += call.long_lived
+            try:
+                return await work
+            finally:
+                call.closed = True
+                self._calls.discard(call)
+                self.streams -= call.long_lived
+                if not self._calls:
+                    self._changed.set()
+        return None
+
+    async def idle(self) -> None:
+        """Return when no call is in flight."""
+        while self._calls:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def cancel_all(self) -> None:
+        """Interrupt every call: the drain's budget is used up."""
+        for call in list(self._calls):
+            call.cancel()
+
+    async def _tick_forever(self, tasks: anyio.abc.TaskGroup) -> None:
+        while True:
+            await asyncio.sleep(WATCH_AFTER)
+            now = asyncio.get_running_loop().time()
+            for call in list(self._calls):
+                if not call.watched and now - call.started >= WATCH_AFTER:
+                    call.watched = True
+                    tasks.start_soon(self._watch, call)
+                if call.streams and now - call.last_write >= self._ping_seconds:
+                    call.last_write = now
+                    tasks.start_soon(call.write, PING)
+
+    async def _watch(self, call: Call) -> None:
+        """Tell a call when its client leaves. uvicorn reports the end of the response in the same way, so this always ends."""
+        await call.http.disconnected()
+        if not call.closed:
+            call.client_left()

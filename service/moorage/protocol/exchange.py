@@ -1,0 +1,208 @@
+"""One HTTP exchange at `/mcp`: what came in, and the one place that writes what goes out.
+
+Every answer passes through here, so that the status which the telemetry reports is the one that was sent, and so that
+headers which belong on every answer (CORS, `Connection: close` in a drain) cannot be forgotten. Once the response has ended,
+further writes are dropped: a tool that reports progress after its call is over must not break the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.requests import Request
+
+from moorage.protocol.encoding import encode
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+    from moorage.security.principal import Principal
+    from moorage.telemetry.observer import Exchange
+
+Header = tuple[bytes, bytes]
+
+SCOPE_KEY: Final = "moorage.exchange"
+"""Where an exchange stands in its ASGI scope, for the middleware that sees only the SDK's request object."""
+
+CLIENT_GONE: Final = 499
+"""Reported in telemetry when the client left before an answer was due (nginx's convention); never sent."""
+
+RETRY_AFTER: Final[Header] = (b"retry-after", b"1")
+"""Seconds after which a refused client may come back."""
+
+JSON: Final[Header] = (b"content-type", b"application/json")
+SSE_HEADERS: Final[tuple[Header, ...]] = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"connection", b"keep-alive"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class BodyTooLarge(Exception):  # noqa: N818 - a refusal, not a fault
+    """The body is larger than `http.max_body_bytes`."""
+
+
+class BodyStalled(Exception):  # noqa: N818 - a refusal, not a fault
+    """The body did not arrive within `http.body_timeout_seconds`."""
+
+
+class ClientLeft(Exception):  # noqa: N818 - an outcome, not a fault
+    """The client closed the connection before its request was complete."""
+
+
+class HttpExchange:
+    """One request and its response."""
+
+    __slots__ = (
+        "_asgi_send",
+        "_request",
+        "body",
+        "ended",
+        "extra_headers",
+        "headers",
+        "observed",
+        "operation",
+        "principal",
+        "receive",
+        "scope",
+        "session_id",
+        "status",
+        "streaming",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes], observed: Exchange) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.headers = headers
+        self.observed = observed
+        self._asgi_send = send
+        self._request: Request | None = None
+        self.body = b""
+        self.status = CLIENT_GONE
+        self.streaming = False
+        self.ended = False
+        self.operation: object | None = None
+        self.principal: Principal | None = None
+        self.session_id: str | None = None
+        self.extra_headers: list[Header] = []
+
+    @property
+    def request(self) -> Request:
+        """The Starlette request that tools and SDK middleware see; its body can still be read."""
+        if self._request is None:
+            self.scope[SCOPE_KEY] = self
+            self._request = Request(self.scope, self.replay_body())
+        return self._request
+
+    @property
+    def responded(self) -> bool:
+        """Whether the response has begun."""
+        return self.ended or self.streaming
+
+    async def read_body(self, limit: int, timeout_seconds: float) -> bytes:
+        """Read the body, once.
+
+        Raises:
+            BodyTooLarge, BodyStalled, ClientLeft.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                body = await self._read_parts(limit)
+        except TimeoutError:
+            raise BodyStalled from None
+        if len(body) > limit:
+            raise BodyTooLarge
+        self.body = body
+        return body
+
+    async def _read_parts(self, limit: int) -> bytes:
+        message = await self._next_part()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+        parts, size = [body], len(body)
+        while message.get("more_body") and size <= limit:
+            message = await self._next_part()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+        return b"".join(parts)
+
+    async def _next_part(self) -> Message:
+        message = await self.receive()
+        if message["type"] != "http.request":
+            raise ClientLeft
+        return message
+
+    def replay_body(self) -> Receive:
+        """A `receive` that gives the body, which was read already, once more."""
+        unread = True
+
+        async def receive() -> Message:
+            nonlocal unread
+            if unread:
+                unread = False
+                return {"type": "http.request", "body": self.body, "more_body": False}
+            return await self.receive()
+
+        return receive
+
+    async def disconnected(self) -> None:
+        """Return when the client has left (or the response is complete)."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def send(self, message: Message) -> None:
+        """An ASGI `send` for an application that writes its own response (the SDK's)."""
+        if self.ended:
+            return
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self.extra_headers]}
+            self.streaming = True
+        elif not message.get("more_body", False):
+            self.ended = True
+        await self._write(message)
+
+    async def respond(self, status: int, body: bytes = b"", headers: Iterable[Header] = ()) -> None:
+        """Send a whole response; `headers` have to name the content type of a body that is not JSON."""
+        if self.responded:
+            return
+        self.status, self.ended = status, True
+        await self._write(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [JSON, (b"content-length", b"%d" % len(body)), *headers, *self.extra_headers],
+            }
+        )
+        await self._write({"type": "http.response.body", "body": body})
+
+    async def respond_error(
+        self, status: int, code: int, message: str, *, request_id: str | int | None = None, headers: Iterable[Header] = ()
+    ) -> None:
+        """Refuse with a JSON-RPC error; `request_id` is `None` only where the request's own could not be read."""
+        payload: dict[str, Any] = {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message}}
+        await self.respond(status, encode(payload), headers)
+
+    async def open_stream(self, headers: Iterable[Header] = ()) -> None:
+        """Commit to `text/event-stream`."""
+        if self.responded:
+            return
+        self.status, self.streaming = 200, True
+        await self._write({"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS, *headers, *self.extra_headers]})
+
+    async def write(self, data: bytes, *, last: bool = False) -> None:
+        """Write a part of the stream; after the last part nothing is written any more."""
+        if self.ended:
+            return
+        self.ended = last
+        await self._write({"type": "http.response.body", "body": data, "more_body": not last})
+
+    async def _write(self, message: Message) -> None:
+        try:
+            await self._asgi_send(message)
+        except OSError:  # the client has left: nothing that we could tell it
+            self.ended = True

@@ -1,0 +1,151 @@
+"""The shortest right way for a plain `tools/call`.
+
+Most calls are of a tool that never looks at its context, on a server without middleware of the user's. For those the SDK's
+per-call context, session, connection and result sieve are built and thrown away unused. Here the SDK's own `tools/call`
+handler runs without them: argument validation, the tool itself, and the mapping of its errors and results stay the SDK's.
+
+Anything else (a tool that wants a context or asks the client back, middleware, a replaced handler, a task, request state)
+is declined by `prepare`, per call, so that a tool or middleware that is added later is respected at once.
+Source: docs/decisions/2026-11-22-endpoint.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from mcp.server.connection import Connection
+from mcp.server.mcpserver import MCPServer
+from mcp.shared.inbound import find_invalid_x_mcp_header, validate_mcp_param_headers, x_mcp_header_map
+from mcp_types import SERVER_INFO_META_KEY, CallToolRequestParams, CallToolResult, TextContent
+from mcp_types.version import LATEST_MODERN_VERSION
+from starlette.datastructures import Headers
+
+from moorage.protocol import sdk
+from moorage.protocol.encoding import is_plain
+from moorage.protocol.inbound import Envelopes, Inbound
+from moorage.protocol.observation import Observed
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel.server import Server
+    from mcp.server.mcpserver.tools import Tool
+    from starlette.types import Scope
+
+    from moorage.protocol.call import Call
+
+_NOT_PLAIN_PARAMS = ("inputResponses", "requestState", "task")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is the same for every call of one tool; it holds while the tool object and its schema are the same."""
+
+    tool: Tool
+    schema: dict[str, Any]
+    needs_context: bool
+    has_param_headers: bool
+
+    @classmethod
+    def of(cls, tool: Tool) -> Plan:
+        """Read a tool."""
+        schema = tool.parameters
+        headers = find_invalid_x_mcp_header(schema) is None and bool(x_mcp_header_map(schema))
+        return cls(tool, schema, tool.context_kwarg is not None or bool(tool.resolved_params), headers)
+
+
+class HotTools:
+    """`tools/call` of an `MCPServer`, without what a plain call does not need."""
+
+    def __init__(self, target: MCPServer[Any], server: Server[Any]) -> None:
+        self._target = target
+        self._server = server
+        self._envelopes = Envelopes()
+        self._plans: dict[str, Plan] = {}
+        self._seen: tuple[Any, list[Any]] | None = None
+        self._open = False
+        self._stamp: dict[str, Any] = {}
+        self.lifespan_state: Any = None
+
+    def start(self, lifespan_state: Any) -> None:
+        """The server runs: take what is fixed from now on."""
+        self.lifespan_state = lifespan_state
+        self._stamp = self._server.server_info_stamp
+
+    def param_headers_agree(self, params: Mapping[str, Any], scope: Scope) -> bool:
+        """Whether `Mcp-Param-*` headers agree with the arguments (SEP-2243); False also where that cannot be told here."""
+        name, arguments = params.get("name"), params.get("arguments")
+        if type(name) is not str or not (arguments is None or type(arguments) is dict):
+            return False
+        plan = self._plan(name)
+        if plan is None or not plan.has_param_headers:
+            return True
+        return validate_mcp_param_headers(plan.schema, cast("dict[str, Any]", arguments or {}), Headers(scope=scope)) is None
+
+    def prepare(self, call: Call, inbound: Inbound) -> Callable[[], Awaitable[dict[str, Any]]] | None:
+        """The call as a coroutine function, or `None` when it has to go through the SDK's kernel."""
+        entry = self._server.get_request_handler("tools/call")
+        if entry is None or not self._is_open(entry):
+            return None
+        params = inbound.params
+        plan = self._plan(params["name"])
+        if plan is None or plan.needs_context or any(key in params for key in _NOT_PLAIN_PARAMS) or not self._envelopes.accepts(inbound):
+            return None
+        typed = CallToolRequestParams.model_construct(name=params["name"], arguments=params.get("arguments"))
+        handler = cast("Callable[[Any, Any], Awaitable[Any]]", entry.handler)
+
+        async def run() -> dict[str, Any]:
+            return await self._wire(call, inbound, await handler(None, typed))
+
+        return run
+
+    def _is_open(self, entry: Any) -> bool:
+        """Whether nothing stands between a caller and the tool: looked at again whenever handler or middleware changed."""
+        middleware = self._server.middleware
+        seen = self._seen
+        if seen is None or seen[0] is not entry or seen[1] != middleware:
+            self._seen = (entry, list(middleware))
+            self._open = (
+                sdk.is_own_call_tool(entry.handler, self._target)
+                and not sdk.user_middleware(self._server, ours=Observed)
+                and "tools/call" not in self._server.cache_hints
+            )
+        return self._open
+
+    def _plan(self, name: str) -> Plan | None:
+        tool = sdk.registered_tool(self._target, name)
+        if tool is None:
+            return None
+        plan = self._plans.get(name)
+        if plan is None or plan.tool is not tool or plan.schema is not tool.parameters:
+            plan = self._plans[name] = Plan.of(tool)
+        return plan
+
+    async def _wire(self, call: Call, inbound: Inbound, result: Any) -> dict[str, Any]:
+        """The result as it stands on the wire: directly where it is made of plain text and JSON, else by the kernel."""
+        wire = plain_result(result) if type(result) is CallToolResult else None
+        if wire is not None:
+            wire["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
+            return wire
+        connection = Connection.from_envelope(LATEST_MODERN_VERSION, None, None)
+        return await sdk.finish_through_kernel(
+            self._server, cast("Any", call), inbound.params, result, connection=connection, lifespan_state=self.lifespan_state
+        )
+
+
+def plain_result(result: CallToolResult) -> dict[str, Any] | None:
+    """A result of text blocks and JSON values as its wire form; `None` for any other."""
+    if result.meta is not None or result.result_type != "complete" or type(result.is_error) is not bool:
+        return None
+    content: list[dict[str, Any]] = []
+    for block in result.content:
+        if type(block) is not TextContent or block.annotations is not None or block.meta is not None:
+            return None
+        content.append({"type": "text", "text": block.text})
+    wire: dict[str, Any] = {"content": content, "isError": result.is_error, "resultType": "complete"}
+    structured = result.structured_content
+    if structured is not None:
+        if not is_plain(structured):
+            return None
+        wire["structuredContent"] = structured
+    return wire

@@ -1,0 +1,184 @@
+"""The stateless era (2026-07-28): one POST, one answer, streamed only when something is streamed.
+
+`ModernEndpoint.serve` takes an exchange whose Host, Origin and caller are already accepted. A request that `inbound` recognises
+runs here, in the ASGI task itself, through the hot path or the SDK's kernel; every other one is replayed to the SDK's own
+endpoint before any tool code has run. `subscriptions/listen` is a call like any other: its first notification opens the stream.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mcp.server.connection import Connection
+from mcp.server.runner import serve_one
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
+from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST
+from mcp_types.version import LATEST_MODERN_VERSION
+
+from moorage.protocol import sdk
+from moorage.protocol.accept import Accepts
+from moorage.protocol.call import Call, InFlight
+from moorage.protocol.encoding import encode, sse_event
+from moorage.protocol.exchange import RETRY_AFTER, HttpExchange
+from moorage.protocol.hot import HotTools
+from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
+from moorage.protocol.observation import Observed, finish_failed, outcome_of
+
+if TYPE_CHECKING:
+    from mcp.server.lowlevel.server import Server
+
+_LISTEN: Final = "subscriptions/listen"
+
+
+class ModernEndpoint:
+    """Serves modern requests of one SDK server."""
+
+    def __init__(
+        self,
+        server: Server[Any],
+        hot: HotTools | None,
+        observed: Observed,
+        in_flight: InFlight,
+        *,
+        json_responses: bool,
+        room_for_stream: Callable[[], bool],
+    ) -> None:
+        self._server = server
+        self._hot = hot
+        self._observed = observed
+        self._in_flight = in_flight
+        self._json_responses = json_responses
+        self._room_for_stream = room_for_stream
+        self.accepting = True
+        self._accepts = Accepts()
+        self._lifespan_state: Any = None
+        self._clock: Callable[[], float] = lambda: 0.0
+
+    def start(self, lifespan_state: Any, clock: Callable[[], float]) -> None:
+        """The server's lifespan has begun."""
+        self._lifespan_state = lifespan_state
+        self._clock = clock
+        if self._hot is not None:
+            self._hot.start(lifespan_state)
+
+    def recognises_head(self, http: HttpExchange) -> bool:
+        """Whether the head is that of an ordinary modern request: only then can its body be worth decoding here."""
+        headers = http.headers
+        return (
+            http.scope["method"] == "POST"
+            and headers.get(b"mcp-protocol-version") == MODERN_VERSION
+            and len(headers) == len(http.scope["headers"])  # a duplicated header has no place in a mapping
+            and (headers.get(b"content-type") or b"").lower().startswith(b"application/json")
+            and self._acceptable(headers.get(b"accept"))
+        )
+
+    async def serve(self, http: HttpExchange) -> None:
+        """Answer one exchange whose body was read."""
+        inbound = recognise(http.body, http.headers) if self.recognises_head(http) else None
+        if inbound is None or (inbound.method == "tools/call" and not self._headers_agree(inbound, http)):
+            await self._replay(http)
+            return
+        listens = inbound.method == _LISTEN
+        if listens and not (self.accepting and self._room_for_stream()):
+            message = "No further stream can be opened here now"
+            await http.respond_error(503, INTERNAL_ERROR, message, request_id=inbound.id, headers=[RETRY_AFTER])
+            return
+        call = Call(http, inbound.id, inbound.progress_token, streams=listens or not self._json_responses, now=self._clock())
+        if listens:
+            call.long_lived = True
+            http.observed.streaming("listen")
+        work = self._hot.prepare(call, inbound) if self._hot is not None and inbound.method == "tools/call" else None
+        if work is None:
+            answer = await self._in_flight.run(call, self._answer(inbound, self._kernel(call, inbound)))
+        else:
+            answer = await self._in_flight.run(call, self._observe(http, inbound, work))
+        if answer is None and not call.client_gone:
+            answer = self._failed(inbound, MCPError(code=CONNECTION_CLOSED, message="The server is shutting down"))
+        if answer is not None:
+            status, message = answer
+            await self._respond(http, status, message)
+
+    async def _observe(
+        self, http: HttpExchange, inbound: Inbound, work: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> tuple[int, dict[str, Any]]:
+        """Run the hot path with the operation that the middleware would have opened."""
+        operation = self._observed.begin(http, inbound.method, inbound.params, inbound.id, LATEST_MODERN_VERSION)
+        try:
+            result = await work()
+        except BaseException as error:
+            finish_failed(operation, error)
+            if not isinstance(error, Exception):
+                raise
+            return self._failed(inbound, error)
+        operation.finish(outcome_of(result))
+        return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": result}
+
+    async def _kernel(self, call: Call, inbound: Inbound) -> dict[str, Any]:
+        connection = Connection.from_envelope(
+            LATEST_MODERN_VERSION, inbound.meta.get(CLIENT_INFO_META_KEY), inbound.meta[CLIENT_CAPABILITIES_META_KEY]
+        )
+        return await serve_one(
+            self._server,
+            cast("Any", call),
+            inbound.method,
+            inbound.params,
+            connection=connection,
+            lifespan_state=self._lifespan_state,
+        )
+
+    async def _answer(self, inbound: Inbound, work: Awaitable[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        try:
+            return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": await work}
+        except Exception as error:  # boundary: a handler's exception becomes its JSON-RPC error
+            return self._failed(inbound, error)
+
+    @staticmethod
+    def _failed(inbound: Inbound, error: Exception) -> tuple[int, dict[str, Any]]:
+        data = sdk.modern_error_data(error)
+        wire = data.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return ERROR_CODE_HTTP_STATUS.get(data.code, 200), {"jsonrpc": "2.0", "id": inbound.id, "error": wire}
+
+    @staticmethod
+    async def _respond(http: HttpExchange, status: int, message: dict[str, Any]) -> None:
+        if http.streaming:
+            await http.write(sse_event(message), last=True)
+        else:
+            await http.respond(status, encode(message))
+
+    def _headers_agree(self, inbound: Inbound, http: HttpExchange) -> bool:
+        if self._hot is not None:
+            return self._hot.param_headers_agree(inbound.params, http.scope)
+        # A low-level server's schemas are known only by listing its tools as this caller: the SDK's endpoint does that.
+        return not inbound.params.get("arguments") and not any(name.startswith(b"mcp-param-") for name in http.headers)
+
+    async def _replay(self, http: HttpExchange) -> None:
+        """Let the SDK's own endpoint answer; what only we refuse is refused first."""
+        if _echoes_oversized_id(http.body):
+            message = f"The request id must be a string or an integer of at most {MAX_ID_LENGTH} characters"
+            await http.respond_error(400, INVALID_REQUEST, message)
+            return
+        scope = {**http.request.scope, "headers": [(name, value.strip(b" \t")) for name, value in http.scope["headers"]]}
+        await sdk.handle_modern_request(
+            self._server, None, self._json_responses, self._lifespan_state, scope, http.replay_body(), http.send
+        )
+
+    def _acceptable(self, accept: bytes | None) -> bool:
+        json_ok, sse_ok = self._accepts(accept)
+        return json_ok and (self._json_responses or sse_ok)
+
+
+def _echoes_oversized_id(body: bytes) -> bool:
+    """Whether answering this body would echo an id beyond the bound."""
+    if len(body) <= MAX_ID_LENGTH:
+        return False
+    try:
+        decoded = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(decoded, dict):
+        return False
+    request_id = cast("dict[str, Any]", decoded).get("id")
+    return type(request_id) in (str, int) and not is_bounded_id(request_id) and len(str(request_id)) > MAX_ID_LENGTH

@@ -1,0 +1,118 @@
+"""Every private part of the SDK that moorage relies on, in one module.
+
+Each is named in `PRIVATE_PARTS` and probed by `missing_parts()` when the process starts: with another SDK release under us the
+endpoint falls back to the SDK's own path and says so, instead of failing in a call. Nothing else may import an underscored
+SDK module or touch an underscored SDK attribute (ruff TID251 and SLF001 hold that).
+"""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mcp.server._otel import OpenTelemetryMiddleware
+from mcp.server._streamable_http_modern import handle_modern_request
+from mcp.server.connection import Connection
+from mcp.server.lowlevel.server import Server
+from mcp.server.mcpserver import MCPServer
+from mcp.server.request_state import RequestStateBoundary
+from mcp.server.runner import ServerRunner, modern_error_data
+from mcp_types.version import LATEST_MODERN_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcp.server.context import ServerMiddleware
+    from mcp.server.mcpserver.tools import Tool
+    from mcp.shared.dispatcher import DispatchContext
+    from mcp.shared.transport_context import TransportContext
+
+__all__ = [
+    "PRIVATE_PARTS",
+    "finish_through_kernel",
+    "handle_modern_request",
+    "is_own_call_tool",
+    "low_level",
+    "missing_parts",
+    "modern_error_data",
+    "registered_prompt",
+    "registered_tool",
+    "remove_sdk_tracing",
+    "user_middleware",
+]
+
+PRIVATE_PARTS: Final[Mapping[str, tuple[Any, str]]] = {
+    "MCPServer._lowlevel_server": (MCPServer.__init__, "_lowlevel_server"),
+    "MCPServer._tool_manager": (MCPServer.__init__, "_tool_manager"),
+    "MCPServer._prompt_manager": (MCPServer.__init__, "_prompt_manager"),
+    "MCPServer._handle_call_tool": (MCPServer, "_handle_call_tool"),
+    "ServerRunner._make_context": (ServerRunner, "_make_context"),
+    "ServerRunner._compose_server_middleware": (ServerRunner, "_compose_server_middleware"),
+    "ServerRunner._serialize": (ServerRunner, "_serialize"),
+}
+"""What is relied on, and where its presence shows: an attribute of a class, or a name that a constructor assigns."""
+
+
+def missing_parts() -> list[str]:
+    """The private parts that this SDK release does not have (empty for the release that moorage was built on)."""
+    missing: list[str] = []
+    for name, (holder, attribute) in PRIVATE_PARTS.items():
+        present = attribute in inspect.getsource(holder) if inspect.isfunction(holder) else hasattr(holder, attribute)
+        if not present:
+            missing.append(name)
+    return missing
+
+
+def low_level(target: MCPServer[Any] | Server[Any]) -> Server[Any]:
+    """The low-level server behind either kind of SDK server object."""
+    return target._lowlevel_server if isinstance(target, MCPServer) else target
+
+
+def remove_sdk_tracing(server: Server[Any]) -> None:
+    """Take the SDK's own tracing out of the chain: moorage opens the message span, and there must be one."""
+    server.middleware[:] = [middleware for middleware in server.middleware if not isinstance(middleware, OpenTelemetryMiddleware)]
+
+
+def user_middleware(server: Server[Any], *, ours: type[Any]) -> list[ServerMiddleware[Any]]:
+    """The middleware that neither the SDK nor moorage put there."""
+    return [middleware for middleware in server.middleware if not isinstance(middleware, (RequestStateBoundary, ours))]
+
+
+def is_own_call_tool(handler: Callable[..., Any], target: MCPServer[Any]) -> bool:
+    """Whether `tools/call` runs the SDK's own code from end to end: nothing replaced, wrapped or overridden."""
+    return getattr(handler, "__func__", None) is MCPServer._handle_call_tool and type(target).call_tool is MCPServer.call_tool
+
+
+def registered_tool(target: MCPServer[Any], name: str) -> Tool | None:
+    """The tool that is registered under this name."""
+    return target._tool_manager.get_tool(name)
+
+
+def registered_prompt(target: MCPServer[Any], name: str) -> bool:
+    """Whether a prompt is registered under this name."""
+    return target._prompt_manager.get_prompt(name) is not None
+
+
+async def finish_through_kernel(
+    server: Server[Any],
+    dispatch: DispatchContext[TransportContext],
+    params: Mapping[str, Any],
+    result: Any,
+    *,
+    connection: Connection,
+    lifespan_state: Any,
+) -> dict[str, Any]:
+    """Give a `tools/call` result that was produced outside the kernel everything the kernel does to one.
+
+    Sealing of `requestState` is a middleware, so a result that asks the client back must pass the chain; the per-version sieve
+    and the server stamp are the kernel's too.
+    """
+    runner = ServerRunner(server, connection, lifespan_state)
+    context = runner._make_context(dispatch, "tools/call", params, cast("Any", params.get("_meta")), LATEST_MODERN_VERSION)
+
+    async def produced(_: Any) -> dict[str, Any]:
+        return runner._serialize("tools/call", LATEST_MODERN_VERSION, result)
+
+    return cast("dict[str, Any]", await runner._compose_server_middleware(produced)(context))
