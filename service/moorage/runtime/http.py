@@ -1,0 +1,226 @@
+"""uvicorn's httptools protocol with the bounds that it lacks.
+
+Owns what happens to a request before the app hears of it. Promises that a head is bounded in bytes, fields, length of its
+request line and time while it is parsed; that optional whitespace around a field's value is gone (RFC 9110, 5.5), and
+trailers are dropped, since they could add a field to a request that was already judged; that a request which asks for an
+upgrade is served as if it had not; and that who is refused gets to read why. Limits on the body are for the edge.
+
+With plain uvicorn: `--http moorage.runtime.http:BoundedProtocol --ws none`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, ClassVar, Final, cast
+
+import httptools
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+_LINGER_SECONDS: Final = 2.0
+_LINGER_BYTES: Final = 1 << 20
+
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
+
+_log = structlog.stdlib.get_logger("moorage.http")
+
+
+class _Refused(Exception):  # noqa: N818 - a verdict on the request, raised to stop the parser
+    pass
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. The limits are class attributes: `bounded_protocol` makes a class with others."""
+
+    max_header_bytes: ClassVar[int] = 32 * 1024
+    max_headers: ClassVar[int] = 100
+    max_target_bytes: ClassVar[int] = 8 * 1024
+    head_timeout_seconds: ClassVar[float] = 30.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_head = False
+        self._head_bytes = 0
+        self._silent_bytes = 0  # read since the parser last had something to say: a field that never ends
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._framing: bytes | None = None  # of a body that is still to come after a request to upgrade
+        self._muted = False
+        self._verdict = (HTTPStatus.BAD_REQUEST, "the request is not well-formed HTTP/1.1")
+        self._discarded: int | None = None  # bytes thrown away since the refusal; None before one
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection; the first head has to be complete in time."""
+        super().connection_made(transport)
+        self._arm_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._disarm_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, and see to it that somebody waits for what is missing."""
+        if self._discarded is not None:
+            self._discard(len(data))
+            return
+        self._unset_keepalive_if_required()
+        self._silent_bytes += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse()
+            return
+        if self._silent_bytes > self.max_header_bytes:
+            self._verdict = self._too_large()
+            self._refuse()
+        elif self._in_head:
+            if self._head_timer is None:
+                self._arm_head_timer()
+        elif self._answered and not self.transport.is_closing():
+            self._arm_keep_alive()
+
+    @property
+    def _last_cycle(self) -> RequestResponseCycle | None:
+        """The request that was complete last; uvicorn's annotation leaves out that there may be none yet."""
+        return cast("RequestResponseCycle | None", self.cycle)
+
+    @property
+    def _answered(self) -> bool:
+        cycle = self._last_cycle
+        return cycle is not None and cycle.response_complete
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                if self._framing is not None:
+                    self.parser = self._parser_of_body(self._framing)
+            else:
+                return
+
+    def _parser_of_body(self, framing: bytes) -> httptools.HttpRequestParser:
+        """Make a parser that stands where the body begins; the old one takes every upgrade for granted, and skips the body."""
+        self._framing, self._muted = None, True
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+        self._muted = False
+        return parser
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        if self._muted:
+            return
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = self._silent_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request target."""
+        self._silent_bytes = 0
+        super().on_url(url)
+        if len(self.url) > self.max_target_bytes:
+            self._verdict = (HTTPStatus.REQUEST_URI_TOO_LONG, f"the request target is longer than {self.max_target_bytes} bytes")
+            raise _Refused
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one field of the head."""
+        self._silent_bytes = 0
+        if not self._in_head:
+            return  # a trailer
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > self.max_header_bytes or len(self.headers) >= self.max_headers:
+            self._verdict = self._too_large()
+            raise _Refused
+        super().on_header(name, value.strip(b" \t"))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: the app hears of the request."""
+        if not self._in_head:
+            return  # of the parser of a body
+        self._in_head = False
+        self._silent_bytes = 0
+        self._disarm_head_timer()
+        if self.parser.should_upgrade():  # nothing here is upgraded to, and the field may be ignored (RFC 9110, 7.8)
+            fields = (name + b": " + value + b"\r\n" for name, value in self.headers if name in _FRAMING)
+            self._framing = b"".join(fields) or None
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._silent_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        self._silent_bytes = 0
+        if self._framing is None:
+            super().on_message_complete()
+
+    def _too_large(self) -> tuple[HTTPStatus, str]:
+        limits = f"{self.max_header_bytes} bytes or more than {self.max_headers} fields"
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the header of the request is larger than {limits}"
+
+    def _arm_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_timeout_seconds, self._on_head_timeout)
+
+    def _disarm_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _arm_keep_alive(self) -> None:
+        """Wait for the next request again: bytes that belong to none (line ends, a late body) had stopped the clock."""
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _on_head_timeout(self) -> None:
+        self._head_timer = None
+        if self._in_head:
+            self._verdict = (HTTPStatus.REQUEST_TIMEOUT, f"no complete header within {self.head_timeout_seconds:g} seconds")
+            self._refuse()
+        elif not self.transport.is_closing():
+            self.transport.close()  # nothing was ever asked
+
+    def _refuse(self) -> None:
+        """Answer with the verdict, unless an earlier request on this connection still has its answer to come."""
+        status, reason = self._verdict
+        _log.info("http.refused", status=status.value, reason=reason)
+        self._discarded = 0
+        self._disarm_head_timer()
+        cycle = self._last_cycle
+        if cycle is None or cycle.response_complete:
+            self._answer(status, reason)
+        elif self._in_head:
+            cycle.keep_alive = False  # the last request that was well-formed is answered, then the connection closes
+        elif cycle.response_started or self.pipeline:
+            self.transport.close()
+        else:
+            cycle.disconnected = True  # the app may say what it likes, the answer is given here
+            cycle.message_event.set()
+            self._answer(status, reason)
+
+    def _answer(self, status: HTTPStatus, reason: str) -> None:
+        """Write the refusal and keep reading for a moment: closing on unread data would take the answer back (RFC 9112, 9.6)."""
+        if self.transport.is_closing():
+            return
+        body = f"{reason}\n".encode()
+        fields = b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + fields + b"connection: close\r\n\r\n" + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+    def _discard(self, count: int) -> None:
+        self._discarded = (self._discarded or 0) + count
+        if self._discarded > _LINGER_BYTES:
+            self.transport.close()
+
+
+def bounded_protocol(max_header_bytes: int, max_headers: int) -> type[BoundedProtocol]:
+    """Make a protocol class with these limits on the head of a request."""
+    limits = {"max_header_bytes": max_header_bytes, "max_headers": max_headers}
+    return type("BoundedProtocol", (BoundedProtocol,), limits)

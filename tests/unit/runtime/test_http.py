@@ -1,0 +1,315 @@
+"""The head of a request is bounded and tidied before the app hears of it; spoken to over real sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+import uvicorn
+
+from moorage.runtime.http import BoundedProtocol, bounded_protocol
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class App:
+    """Answers with what it was sent, when it is let."""
+
+    requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        seen: dict[str, Any] = {"path": scope["path"], "headers": [[n.decode(), v.decode()] for n, v in scope["headers"]], "body": ""}
+        self.requests.append(seen)
+        if scope["path"] == "/early":
+            await self._answer(send, b"early")
+            return
+        while (message := await receive())["type"] == "http.request":
+            seen["body"] += message["body"].decode()
+            if not message["more_body"]:
+                break
+        else:
+            self.disconnected.set()
+            await self._answer(send, b"nobody reads this")
+            return
+        if scope["path"] == "/slow":
+            await self.go_on.wait()
+        await self._answer(send, orjson.dumps(seen))
+
+    async def _answer(self, send: Callable[[Any], Awaitable[None]], body: bytes) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
+        await send({"type": "http.response.body", "body": body})
+
+
+@dataclass
+class Peer:
+    """A client that writes bytes."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def response(self) -> tuple[int, dict[str, str], bytes]:
+        with anyio.fail_after(5):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            status, *lines = head.decode().strip().split("\r\n")
+            headers = dict(line.lower().split(": ", 1) for line in lines)
+            return int(status.split(" ")[1]), headers, await self.reader.readexactly(int(headers.get("content-length", 0)))
+
+    async def ended(self) -> bool:
+        with anyio.fail_after(5):
+            return await self.reader.read(1) == b""
+
+
+@dataclass
+class Served:
+    app: App
+    port: int
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Peer]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Peer(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def served(protocol: type[BoundedProtocol]) -> AsyncIterator[Served]:
+    app = App()
+    config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, port=0, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        yield Served(app, server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        await server.shutdown()
+
+
+@pytest.fixture
+async def small() -> AsyncIterator[Served]:
+    """A server with small limits."""
+    async with served(bounded_protocol(max_header_bytes=1000, max_headers=10)) as it:
+        yield it
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[Served]:
+    """A server that waits for a head for a moment only."""
+    async with served(type("Hasty", (BoundedProtocol,), {"head_timeout_seconds": 0.05})) as it:
+        yield it
+
+
+def get(*fields: str, target: str = "/", body: str = "") -> bytes:
+    lines = [f"GET {target} HTTP/1.1", "host: x", *fields, *([f"content-length: {len(body)}"] if body else [])]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+async def test_a_request_within_the_limits_is_served(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(get("x-a: " + "a" * 900, body="hello"))
+        status, _, body = await peer.response()
+    assert status == 200
+    assert orjson.loads(body)["body"] == "hello"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(get("x-a: " + "a" * 1000), id="one long field"),
+        pytest.param(get(*[f"x-{n}: {'a' * 150}" for n in range(8)]), id="long in sum"),
+        pytest.param(get(*[f"x-{n}: a" for n in range(10)]), id="too many fields"),
+        pytest.param(get("x" * 1000 + ": a"), id="long name"),
+    ],
+)
+async def test_a_head_beyond_the_limits_is_answered_431_and_the_connection_closes(small: Served, head: bytes) -> None:
+    async with small.connect() as peer:
+        await peer.send(head)
+        status, headers, body = await peer.response()
+        assert (status, headers["connection"]) == (431, "close")
+        assert b"1000 bytes or more than 10 fields" in body
+        assert await peer.ended()
+    assert small.app.requests == []
+
+
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nx-a: ", b"GET / HTTP/1.1\r\nx"])
+async def test_a_field_that_never_ends_is_cut_off_long_before_memory_is(small: Served, start: bytes) -> None:
+    async with small.connect() as peer:
+        await peer.send(start)
+        for _ in range(200):
+            await peer.send(b"a" * 1000)
+            await asyncio.sleep(0)
+        assert (await peer.response())[0] == 431
+        assert await peer.ended()
+
+
+async def test_a_refused_sender_reads_its_answer_though_it_was_still_sending(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(b"GET / HTTP/1.1\r\n" + b"".join(b"x-%d: a\r\n" % n for n in range(30_000)) + b"\r\n")
+        assert (await peer.response())[0] == 431
+
+
+async def test_a_trailer_that_never_ends_is_cut_off(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx-t: ")
+        for _ in range(200):
+            await peer.send(b"a" * 1000)
+            await asyncio.sleep(0)
+        assert (await peer.response())[0] == 431
+        with anyio.fail_after(5):
+            await small.app.disconnected.wait()
+
+
+async def test_a_request_line_that_is_too_long_is_answered_414(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(get(target="/" + "a" * 8192))
+        status, _, body = await peer.response()
+    assert status == 414
+    assert b"8192 bytes" in body
+
+
+async def test_what_is_not_http_is_answered_400_in_words(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+        status, _, body = await peer.response()
+        assert (status, body) == (400, b"the request is not well-formed HTTP/1.1\n")
+        assert await peer.ended()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(("content-length: 5", "transfer-encoding: chunked"), id="two framings"),
+        pytest.param(("content-length: 5", "content-length: 6"), id="two lengths"),
+        pytest.param(("content-length: +5",), id="signed length"),
+        pytest.param(("x-a : b",), id="space before the colon"),
+        pytest.param(("x-a: b\r\n c",), id="folded field"),
+    ],
+)
+async def test_a_head_that_two_readers_could_read_differently_is_refused(small: Served, fields: tuple[str, ...]) -> None:
+    async with small.connect() as peer:
+        await peer.send(get(*fields))
+        assert (await peer.response())[0] == 400
+    assert small.app.requests == []
+
+
+async def test_whitespace_around_a_value_is_trimmed_and_inside_it_kept(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(get("x-a: \t  one  two \t ", "x-b:three", "x-c:  "))
+        _, _, body = await peer.response()
+    assert orjson.loads(body)["headers"] == [["host", "x"], ["x-a", "one  two"], ["x-b", "three"], ["x-c", ""]]
+
+
+async def test_a_trailer_adds_nothing_to_the_request(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nauthorization: Bearer x\r\n\r\n")
+        _, _, body = await peer.response()
+    assert orjson.loads(body) == {"path": "/", "headers": [["host", "x"], ["transfer-encoding", "chunked"]], "body": "hi"}
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "h2c"])
+async def test_a_request_to_upgrade_is_served_as_if_it_had_not_asked(small: Served, protocol: str) -> None:
+    request = get("connection: upgrade", f"upgrade: {protocol}", body="hello")
+    async with small.connect() as peer:
+        await peer.send(request)
+        assert orjson.loads((await peer.response())[2])["body"] == "hello"
+        await peer.send(request + get(target="/next"))
+        assert orjson.loads((await peer.response())[2])["body"] == "hello"
+        assert orjson.loads((await peer.response())[2])["path"] == "/next"
+
+
+async def test_a_body_behind_a_request_to_upgrade_is_never_taken_for_another_request(small: Served) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\ntransfer-encoding: chunked\r\n\r\n"
+    smuggled = get(target="/smuggled")
+    async with small.connect() as peer:
+        await peer.send(head)
+        for part in (b"%x\r\n" % len(smuggled), smuggled, b"\r\n0\r\n\r\n"):
+            await peer.send(part)
+            await asyncio.sleep(0)
+        assert orjson.loads((await peer.response())[2])["body"] == smuggled.decode()
+        await peer.send(get(target="/next"))
+        assert orjson.loads((await peer.response())[2])["path"] == "/next"
+    assert [request["path"] for request in small.app.requests] == ["/", "/next"]
+
+
+async def test_nobody_is_connected_to_somewhere_else(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(b"CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n")
+        assert (await peer.response())[0] == 400
+
+
+async def test_pipelined_requests_are_answered_in_order(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(get(target="/1") + get(target="/2", body="two") + get(target="/3"))
+        assert [orjson.loads((await peer.response())[2])["path"] for _ in range(3)] == ["/1", "/2", "/3"]
+
+
+async def test_a_bad_request_behind_a_good_one_does_not_spoil_its_answer(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(get(target="/slow"))
+        await peer.send(get("x-a: " + "a" * 2000))
+        small.app.go_on.set()
+        status, headers, body = await peer.response()
+        assert (status, headers["connection"], orjson.loads(body)["path"]) == (200, "close", "/slow")
+        assert await peer.ended()
+
+
+async def test_a_body_that_is_not_well_formed_is_answered_400_and_the_app_is_told_that_nobody_listens(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\nnonsense\r\n")
+        assert (await peer.response())[0] == 400
+        assert await peer.ended()
+    with anyio.fail_after(5):
+        await small.app.disconnected.wait()
+
+
+async def test_a_head_that_trickles_in_is_cut_off_with_408(hasty: Served) -> None:
+    async with hasty.connect() as peer:
+        await peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        status, headers, _ = await peer.response()
+        assert (status, headers["connection"]) == (408, "close")
+        assert await peer.ended()
+
+
+async def test_a_later_head_that_trickles_in_is_cut_off_too(hasty: Served) -> None:
+    async with hasty.connect() as peer:
+        await peer.send(get())
+        assert (await peer.response())[0] == 200
+        await peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        assert (await peer.response())[0] == 408
+
+
+async def test_a_connection_on_which_nothing_is_asked_is_closed(hasty: Served) -> None:
+    async with hasty.connect() as peer:
+        assert await peer.ended()
+
+
+async def test_an_answer_may_take_longer_than_a_head(hasty: Served) -> None:
+    async with hasty.connect() as peer, hasty.connect() as silent:
+        await peer.send(get(target="/slow"))
+        assert await silent.ended()  # it connected later and its time is up
+        hasty.app.go_on.set()
+        assert (await peer.response())[0] == 200
+
+
+async def test_line_ends_between_requests_do_not_keep_a_connection_for_ever() -> None:
+    async with served(type("Idle", (BoundedProtocol,), {})) as it, it.connect() as peer:
+        await peer.send(get(target="/early"))
+        assert (await peer.response())[0] == 200
+        await peer.send(b"\r\n")
+        await peer.send(get())
+        assert (await peer.response())[0] == 200
