@@ -37,7 +37,7 @@ class Cors:
 
     def __init__(self, policy: OriginPolicy) -> None:
         self._policy = policy
-        self._known: dict[bytes | None, Headers] = {}
+        self._known: dict[bytes | None, Headers] = {None: [_VARY]}
 
     def headers(self, origin: bytes | None) -> Headers:
         """Return the headers of a response to a page of this origin. The list is shared: add it to others, do not change it."""
