@@ -5,7 +5,18 @@ from typing import Annotated, Any
 import anyio
 from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import AudioContent, BlobResourceContents, EmbeddedResource, ImageContent, ResourceLink, TextContent, TextResourceContents
+from mcp_types import (
+    AudioContent,
+    BlobResourceContents,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    EmbeddedResource,
+    ImageContent,
+    InputRequiredResult,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+)
 from pydantic import BaseModel
 
 TOKEN = "moor_test-key-of-the-client-tests"
@@ -59,6 +70,17 @@ def harbour() -> MCPServer:
     async def rig(config: str, run_manager: str, self: str = "s", cls: str = "c") -> str:
         """Arguments whose names mean something to Python and to LangChain."""
         return f"{config} {run_manager} {self} {cls}"
+
+    @mcp.tool()
+    async def sign_the_log(ctx: Context) -> str:
+        """Ask for a signature in a browser; only the revisions with a handshake know this call."""
+        return (await ctx.elicit_url("Sign, please", "https://log.example/sign", "log-1")).action
+
+    @mcp.tool()
+    async def insist() -> str | InputRequiredResult:
+        """Ask again and again."""
+        question = ElicitRequest(params=ElicitRequestFormParams(message="Sure?", requested_schema=Yes.model_json_schema()))
+        return InputRequiredResult(input_requests={"sure": question}, request_state="again")
 
     @mcp.tool()
     async def chart() -> list[Any]:

@@ -199,17 +199,20 @@ async def test_an_outage_costs_one_call_and_not_the_session() -> None:
             await connection.__aexit__(None, None, None)
 
 
-async def test_a_stream_that_is_cut_is_an_unreachable_server() -> None:
+@pytest.mark.parametrize(
+    ("content_type", "words"), [("text/event-stream", "before the answer was complete"), ("application/json", "connection was lost")]
+)
+async def test_an_answer_that_is_cut_is_an_unreachable_server(content_type: str, words: str) -> None:
     async def cut(stream: anyio.abc.SocketStream) -> None:
         async with stream:
             while b"\r\n\r\n" not in (await stream.receive()):
                 pass
-            await stream.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\nevent: message\r\n")
+            await stream.send(f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: 999\r\n\r\nevent: ".encode())
 
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, cut)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        with anyio.fail_after(20), pytest.raises(UnreachableError, match="before the answer was complete"):
+        with anyio.fail_after(20), pytest.raises(UnreachableError, match=words):
             async with connect(f"http://127.0.0.1:{port}/mcp"):
                 pytest.fail("the session opened")
         tasks.cancel_scope.cancel()
@@ -232,6 +235,32 @@ async def test_a_progress_callback_that_fails_ends_the_call_with_its_own_error(s
             with pytest.raises(KeyError, match="callback"):
                 await session.call_tool("sound", {"place": "pier"}, on_progress=broken)
             assert not (await session.call_tool("add", {"a": 1, "b": 2})).is_error
+
+
+async def test_a_question_that_needs_a_browser_is_declined(serve: Serve) -> None:
+    async def never(message: str, schema: dict[str, Any]) -> None:
+        pytest.fail("a form was asked for")
+
+    with anyio.fail_after(20):
+        async with connect(serve(app()), mode="legacy", on_question=never) as session:
+            assert (await session.call_tool("sign_the_log")).structured_content == {"result": "decline"}
+
+
+async def test_a_server_that_never_stops_asking_is_given_up(serve: Serve) -> None:
+    async def reply(message: str, schema: dict[str, Any]) -> dict[str, Any]:
+        return {"accept": True}
+
+    with anyio.fail_after(20):
+        async with connect(serve(app()), on_question=reply) as session:
+            with pytest.raises(ClientError, match="insist: the server kept asking questions"):
+                await session.call_tool("insist")
+
+
+async def test_a_list_that_cannot_be_fetched_says_why(serve: Serve) -> None:
+    with anyio.fail_after(20):
+        async with connect(serve(refusing(503)), mode="2026-07-28") as session:
+            with pytest.raises(UnavailableError, match="cannot serve now"):
+                await session.list_tools()
 
 
 async def test_tools_are_fetched_page_by_page(serve: Serve) -> None:
