@@ -20,3 +20,14 @@ class Difference:
 
 
 DIFFERENCES: Mapping[str, Difference] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyDifference:
+    """Our own transcript of a script of the session era."""
+
+    reason: str
+    transcript: tuple[str, ...]
+
+
+LEGACY_DIFFERENCES: Mapping[str, LegacyDifference] = {}

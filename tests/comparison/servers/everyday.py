@@ -103,7 +103,7 @@ async def samples(ctx: HandlerContext) -> str:
     from mcp_types import SamplingMessage, TextContent
 
     question = SamplingMessage(role="user", content=TextContent(type="text", text="Say something"))
-    answer = await ctx.session.create_message([question], max_tokens=10)  # pyright: ignore[reportDeprecated]
+    answer = await ctx.session.create_message([question], max_tokens=10, related_request_id=ctx.request_id)  # pyright: ignore[reportDeprecated]
     return canonical_text(answer.content)
 
 
