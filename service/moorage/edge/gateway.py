@@ -59,7 +59,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP exchange."""
-        headers = dict(scope["headers"])
+        headers = dict(reversed(scope["headers"]))  # of a repeated header the first counts, as in Starlette and the SDK
         http = HttpExchange(scope, receive, send, headers, self._observer.exchange(scope, headers))
         try:
             await self._serve(http)

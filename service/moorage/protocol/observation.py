@@ -23,7 +23,7 @@ from moorage.protocol import sdk
 from moorage.protocol.exchange import SCOPE_KEY, HttpExchange
 
 if TYPE_CHECKING:
-    from moorage.telemetry.observer import Operation, Outcome
+    from moorage.telemetry.operation import Operation, Outcome
 
 INTERNAL_ERROR: Final = -32603
 _OTHER: Final = "_OTHER"

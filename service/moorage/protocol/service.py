@@ -51,8 +51,16 @@ class McpService:
         self.server.middleware.insert(0, observed)
         self.in_flight = InFlight(settings.http.ping_seconds)
         hot = HotTools(target, self.server) if isinstance(target, MCPServer) and _may_be_hot() else None
-        self._modern = ModernEndpoint(self.server, hot, observed, self.in_flight, json_responses=settings.http.json_responses)
         self._legacy = LegacyEndpoint(self.server, self.in_flight, http=settings.http, sessions=settings.sessions, instruments=instruments)
+        self._modern = ModernEndpoint(
+            self.server,
+            hot,
+            observed,
+            self.in_flight,
+            json_responses=settings.http.json_responses,
+            room_for_stream=self._room_for_stream,
+        )
+        self._max_streams = settings.sessions.max_streams
         self._users: dict[Principal, AuthenticatedUser] = {}
 
     @property
