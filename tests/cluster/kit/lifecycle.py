@@ -15,6 +15,11 @@ from tests.cluster.kit.shell import QUIET, KitError, attempt, kubectl, say, wait
 ASKING = {"stderr": QUIET["stderr"]}  # the answer while something starts is noise
 
 
+def running() -> bool:
+    """Whether every component runs."""
+    return all(processes.alive(name) for name in components.STOP_ORDER)
+
+
 def up() -> None:
     """Start what does not run; returns when the node is ready and metrics are served.
 

@@ -1,0 +1,56 @@
+"""Builds the image under test: `python -m tests.cluster.image TAG`.
+
+The Dockerfile names a public base image. Where podman neither has nor can pull it, the kit's stand-in takes its place, and that is said.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from tests.cluster.target import ROOT
+
+KIT = ROOT / "tests" / "cluster" / "kit" / "cluster"
+FLAGS = "MOORAGE_IMAGE_BUILD_FLAGS"
+PULL_SECONDS = 300
+
+
+def build(tag: str) -> None:
+    """Build the project's image with its own script.
+
+    Raises:
+        SystemExit: it cannot be built.
+    """
+    environment = {**os.environ, FLAGS: base_image_flags()}
+    if subprocess.run([sys.executable, "-m", "scripts.image", tag], cwd=ROOT, env=environment, check=False).returncode:
+        raise SystemExit(f"the image {tag} could not be built")
+
+
+def base_image_flags() -> str:
+    """What the build has to be told of its base image; nothing where the Dockerfile's own can be had."""
+    if FLAGS in os.environ:
+        return os.environ[FLAGS]
+    wanted = re.search(r"^ARG BASE_IMAGE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    if not wanted:
+        raise SystemExit("the Dockerfile has no line `ARG BASE_IMAGE=...` any more: tests/cluster/image.py looks for it")
+    if not shutil.which("podman") or _podman("image", "exists", wanted[1]) or _podman("pull", "--quiet", wanted[1]):
+        return ""
+    stand_in = subprocess.run([KIT, "base-image"], stdout=subprocess.PIPE, text=True, check=False)
+    if stand_in.returncode:
+        raise SystemExit(f"{wanted[1]} cannot be pulled and no stand-in could be made for it")
+    name = stand_in.stdout.strip()
+    print(f"cluster tests: {wanted[1]} cannot be pulled here, building on the stand-in {name}", file=sys.stderr, flush=True)
+    return f"--pull=never --build-arg BASE_IMAGE={name}"
+
+
+def _podman(*arguments: str) -> bool:
+    return subprocess.run(["podman", *arguments], capture_output=True, check=False, timeout=PULL_SECONDS).returncode == 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m tests.cluster.image TAG")
+    build(sys.argv[1])

@@ -1,0 +1,146 @@
+"""What an operator does with a release: look at it, test it, upgrade it, scale it, take it away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import httpx2
+import pytest
+
+from tests.cluster.caller import Caller, structured
+from tests.cluster.conftest import Open
+from tests.cluster.release import Release
+from tests.cluster.target import Target
+
+pytestmark = pytest.mark.anyio
+CALLERS = 6
+
+
+def test_three_replicas_are_available(release: Release) -> None:
+    (deployment,) = release.objects("deployments")
+    assert deployment["status"]["availableReplicas"] == 3
+
+
+def test_every_probe_answers_in_every_pod(release: Release) -> None:
+    for pod in release.pod_names():
+        proxy = f"/api/v1/namespaces/{release.name}/pods/{pod}:9090/proxy"
+        for probe in ("livez", "readyz", "startupz"):
+            release.target.ask("kubectl", "get", "--raw", f"{proxy}/{probe}")
+        assert "version" in json.loads(release.target.ask("kubectl", "get", "--raw", f"{proxy}/version"))
+        assert "mcp_server_operation_duration" in release.target.ask("kubectl", "get", "--raw", f"{proxy}/metrics")
+
+
+def test_the_pods_are_admitted_as_restricted_and_hold_no_token(release: Release) -> None:
+    for pod in release.pods():
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        security = pod["spec"]["containers"][0]["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["capabilities"]["drop"] == ["ALL"]
+    namespace = json.loads(release.target.ask("kubectl", "get", "namespace", release.name, "--output=json"))
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_network_policy_selects_the_servers_pods(release: Release) -> None:
+    (policy,) = [p for p in release.objects("networkpolicies") if "Egress" in p["spec"]["policyTypes"]]
+    selector = ",".join(f"{key}={value}" for key, value in policy["spec"]["podSelector"]["matchLabels"].items())
+    selected = {pod["metadata"]["name"] for pod in release.objects("pods", selector)}
+    assert selected >= release.pod_names()
+
+
+def test_helm_test_makes_a_call_in_both_eras(release: Release) -> None:
+    said = release.target.ask("helm", "test", release.name, "--namespace", release.name, "--logs", "--timeout", "120s")
+    assert "Succeeded" in said
+    assert "2026-07-28" in said
+    assert "2025-11-25" in said
+
+
+@dataclass
+class Load:
+    """Calls that go on until they are told to stop; every failure is kept."""
+
+    done: int = 0
+    failures: list[str] = field(default_factory=list)
+    over: bool = False
+
+    async def keep_calling(self, open_caller: Open) -> None:
+        """Modern calls on kept connections, each tenth on a new one."""
+        while not self.over:
+            async with open_caller() as client:
+                for _ in range(10):
+                    await self._one(client)
+
+    async def _one(self, client: Caller) -> None:
+        try:
+            answer = structured(await client.http.send(client.call_request("add", a=self.done, b=1)))
+            assert isinstance(answer, int)
+        except (AssertionError, httpx2.HTTPError, KeyError, ValueError) as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+        self.done += 1
+
+    async def reaches(self, calls: int) -> None:
+        """Wait until so many more calls were made."""
+        goal = self.done + calls
+        while self.done < goal:
+            await anyio.sleep(0.02)
+
+
+async def test_an_upgrade_under_load_fails_no_call(release: Release, values: Sequence[str], open_caller: Open) -> None:
+    before, token, load = release.pod_names(), release.token(), Load()
+    upgrade = release.helm_arguments("upgrade", *values, "--set", "config.http.ping_seconds=7")
+    with anyio.fail_after(280):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(CALLERS):
+                tasks.start_soon(load.keep_calling, open_caller)
+            await load.reaches(100)
+            await anyio.to_thread.run_sync(lambda: release.target.ask("helm", *upgrade))
+            for pod in before:
+                await anyio.to_thread.run_sync(release.kubectl, "wait", "--for=delete", f"pod/{pod}", "--timeout=90s")
+            await load.reaches(100)
+            load.over = True
+    print(f"{load.done} calls during the upgrade, {len(load.failures)} failed")
+    assert load.failures == []
+    assert release.token() == token
+    after = release.pod_names()
+    assert len(after) == 3
+    assert not after & before
+    (settings,) = [m for m in release.objects("configmaps") if "config.yaml" in m.get("data", {})]
+    assert "ping_seconds: 7" in settings["data"]["config.yaml"]
+
+
+@pytest.fixture
+def small(target: Target) -> Release:
+    """A second release, without a hostname, whose namespace outlives it: what it leaves behind can be seen."""
+    return Release(target, "small")
+
+
+async def test_an_autoscaler_acts_on_live_metrics_and_an_uninstall_leaves_nothing(small: Release, values: Sequence[str]) -> None:
+    small.delete_namespace()
+    small.create_namespace()
+    born_with = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
+    await until(lambda: small.everything() == born_with)
+    quick = ["--set", "drain.preStopSeconds=0", "--set", "rollout.minReadySeconds=0"]
+    scaling = ["--set", "autoscaling.enabled=true", "--set", "autoscaling.minReplicas=2", "--set", "autoscaling.maxReplicas=3"]
+    small.install(*values, *quick, *scaling, "--set", "ingress.enabled=false")
+    try:
+        cpu = "{.status.currentMetrics[0].resource.current.averageUtilization}"
+        small.kubectl("wait", "hpa", "--all", f"--for=jsonpath={cpu}", "--timeout=120s")
+        shown = small.kubectl("get", "hpa", "--no-headers")
+        assert "cpu: " in shown
+        assert "<unknown>" not in shown
+        (autoscaler,) = small.objects("hpa")
+        assert {c["type"]: c["status"] for c in autoscaler["status"]["conditions"]}["ScalingActive"] == "True"
+        assert autoscaler["status"]["currentReplicas"] >= 2
+    finally:
+        small.target.ask("helm", "uninstall", small.name, "--namespace", small.name, "--wait", "--timeout", "120s")
+    await until(lambda: small.everything() == born_with)
+    small.delete_namespace()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for what the cluster's controllers do in their own time."""
+    with anyio.fail_after(120):
+        while not await anyio.to_thread.run_sync(true):
+            await anyio.sleep(0.5)
