@@ -133,10 +133,15 @@ class HttpSettings(Section):
         unit="bytes",
         ge=KIBIBYTE,
         le=MEBIBYTE,
-        reason="Twice what common proxies let through; large tokens fit.",
+        reason="What nginx lets through by default; large tokens fit.",
     )
     max_headers: int = setting(
-        100, "Most header fields in a request; more gets 431.", unit="headers", ge=10, le=10_000, reason="What common servers allow."
+        100,
+        "Most header fields in a request; more gets 431.",
+        unit="headers",
+        ge=10,
+        le=10_000,
+        reason="The default of Envoy and of Apache.",
     )
     body_timeout_seconds: float = setting(
         30.0,
@@ -289,7 +294,7 @@ class LogSettings(Section):
 
 
 class TelemetrySettings(Section):
-    """What is exported by OTLP. Where to, and how, is set by the standard OTEL_* variables."""
+    """What is exported by OTLP; the standard OTEL variables say where to and how."""
 
     traces: bool = setting(True, "Export traces when an OTLP endpoint is configured.", reason="Naming an endpoint is asking for it.")
     metrics: bool = setting(True, "Export metrics when an OTLP endpoint is configured.", reason="Naming an endpoint is asking for it.")

@@ -22,8 +22,11 @@ from moorage.settings_catalogue import PREFIX, Known, known_settings, text_of, v
 CONFIG_VARIABLE: Final = "MOORAGE_CONFIG"
 _REFERENCE: Final = "docs/reference/settings.md lists every setting"
 
-_NOT_OURS: Final = re.compile(r"MOORAGE_(TEST_\w+|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)")
-"""Variables that start like ours: the test suite's, and those that Kubernetes sets for a Service called moorage."""
+_NO_SETTING: Final = re.compile(
+    r"MOORAGE_(TEST_\w+|POD_NAME|POD_NAMESPACE|POD_UID|NODE_NAME"
+    r"|(\w+_)?SERVICE_(HOST|PORT(_\w+)?)|(\w+_)?PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)"
+)
+"""Variables that start like ours: the test suite's, what the chart tells of the pod, what Kubernetes sets for a Service called moorage."""
 
 _SERVICE_LINK: Final = re.compile(r"(tcp|udp|sctp)://")
 
@@ -92,7 +95,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
         known = by_variable.get(name)
         if known is not None:
             found[known.path] = Found(_parse(known, environ[name]), f"environment {name}")
-        elif not (_NOT_OURS.fullmatch(name) or _SERVICE_LINK.match(environ[name])):
+        elif not (_NO_SETTING.fullmatch(name) or _SERVICE_LINK.match(environ[name])):
             problems.append(f"unknown variable {name}{_nearest(name, list(by_variable))}")
     return found
 

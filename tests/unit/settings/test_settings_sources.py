@@ -94,7 +94,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one(variable: str
     assert refusal({variable: "1"}) == line
 
 
-def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_not_ours() -> None:
+def test_variables_that_only_start_like_ours_are_no_settings() -> None:
     links = {
         "MOORAGE_SERVICE_HOST": "10.0.0.1",
         "MOORAGE_SERVICE_PORT": "8000",
@@ -103,6 +103,10 @@ def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_not_ours()
         "MOORAGE_PORT_8000_TCP": "tcp://10.0.0.1:8000",
         "MOORAGE_PORT_8000_TCP_ADDR": "10.0.0.1",
         "MOORAGE_ADMIN_SERVICE_HOST": "10.0.0.2",
+        "MOORAGE_POD_NAME": "moorage-0",
+        "MOORAGE_POD_NAMESPACE": "default",
+        "MOORAGE_POD_UID": "7c2f",
+        "MOORAGE_NODE_NAME": "node",
         "MOORAGE_TEST_KUBECONFIG": "/home/me/kubeconfig",
     }
     assert load(links).settings == Settings()
