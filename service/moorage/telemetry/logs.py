@@ -1,0 +1,142 @@
+"""The log: one event a line, on one stream, in one format.
+
+Owns the pipeline of our own events (structlog, rendered and written directly, since one is written for every call) and the
+handler that brings the loggers of others (uvicorn, gunicorn, the SDK, warnings) into the same format; `foreign` says what of theirs may be
+written. Promises: JSON has one line an event, a value cannot begin a line of its own in either format, and a stream that fails never fails
+the caller. Which facts an event carries is decided where it is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from typing import Any, Final, Literal, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from moorage.telemetry import foreign
+from moorage.telemetry.redaction import short
+from moorage.telemetry.rendering import Renderer, console_renderer, render_json
+
+__all__ = ["Format", "Level", "configure", "get_logger", "short"]
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "json", "console"]
+
+_ADOPTED: Final = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "gunicorn", "gunicorn.error", "mcp", "py.warnings")
+_SILENCED: Final = ("uvicorn.access", "gunicorn.access")  # one event per MCP operation says more
+_NEVER_BELOW_INFO: Final = ("mcp", "asyncio", "urllib3", "httpcore", "httpx")  # their debug output shows whole messages and URLs
+
+
+def _discard(_line: bytes = b"") -> None:
+    """Stand in for a stream until there is one."""
+
+
+class _Sink:
+    """Where lines go. Loggers are cached for speed, so they hold this and not the stream."""
+
+    __slots__ = ("_flush", "_lock", "_write")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._write: Callable[[bytes], object] = _discard
+        self._flush: Callable[[], object] = _discard
+
+    def point_to(self, stream: TextIO) -> None:
+        """Write to this stream from now on."""
+        buffer = getattr(stream, "buffer", None)
+        with self._lock:
+            self._write = buffer.write if buffer is not None else lambda line: stream.write(line.decode("utf-8", "backslashreplace"))
+            self._flush = stream.flush if buffer is None else buffer.flush
+
+    def line(self, rendered: bytes) -> None:
+        """Write one event."""
+        # boundary: protects the caller; a reader that went away or a full disk must not fail a request
+        with suppress(OSError, ValueError), self._lock:
+            self._write(rendered + b"\n")
+            self._flush()
+
+
+class _Output:
+    """What structlog calls a logger: takes a rendered event, under the name of its level."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str = "moorage") -> None:
+        self.name = name
+
+    def line(self, rendered: bytes) -> None:
+        _sink.line(rendered)
+
+    debug = info = warning = error = critical = line
+
+
+class _ForeignHandler(logging.Handler):
+    """Renders the standard library's records like our own events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if (facts := foreign.facts(record)) is not None:
+                _sink.line(_renderer[0](None, record.levelname.lower(), facts))
+        except Exception:  # boundary: protects whoever logs, as logging itself does
+            self.handleError(record)
+
+
+_sink: Final = _Sink()
+_handler: Final = _ForeignHandler()
+_renderer: list[Renderer] = [render_json]
+
+
+def configure(level: Level, fmt: Format = "auto", stream: TextIO | None = None) -> None:
+    """Send every event of this process to one stream. May be called again; the last call decides stream and format.
+
+    Args:
+        level: Least severe level that is written. A logger keeps the level of its first use.
+        fmt: `auto` is `console` when the stream is a terminal, else `json`.
+        stream: Default: standard error.
+    """
+    stream = stream or cast(TextIO, sys.stderr)
+    colors = stream.isatty()
+    _sink.point_to(stream)
+    _renderer[0] = console_renderer(colors=colors) if fmt == "console" or (fmt == "auto" and colors) else render_json
+    structlog.configure(
+        processors=[_render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        context_class=dict,
+        logger_factory=_Output,
+        cache_logger_on_first_use=True,
+    )
+    _adopt(logging.getLevelNamesMapping()[level.upper()])
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """Return the logger of a room, for example `moorage.edge`. It may be created before `configure`, and used after it."""
+    return cast(FilteringBoundLogger, structlog.get_logger(name))
+
+
+def _render(output: _Output, level: str, event: MutableMapping[str, Any]) -> bytes:
+    event.setdefault("logger", output.name)
+    return _renderer[0](output, level, event)
+
+
+def _adopt(level: int) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler and handler is not _handler]
+    root.addHandler(_handler)
+    root.setLevel(level)
+    for name in _ADOPTED:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+    for name in _SILENCED:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = False
+    for name in _NEVER_BELOW_INFO:
+        logging.getLogger(name).setLevel(max(level, logging.INFO))
+    logging.captureWarnings(True)
