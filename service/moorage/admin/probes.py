@@ -15,10 +15,10 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 import orjson
-import structlog
 
 from moorage import __version__
 from moorage.lifecycle.phase import Lifecycle, Phase
+from moorage.telemetry import logs
 
 Check = Callable[[], str | None]
 """Says what is wrong, or None when nothing is. Runs on the event loop, so it has to be quick."""
@@ -28,7 +28,7 @@ Render = Callable[[str], tuple[str, bytes]]
 
 _TEXT: Final = "text/plain; charset=utf-8"
 
-_log = structlog.stdlib.get_logger("moorage.admin")
+_log = logs.get_logger("moorage.admin")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,13 @@ them: a probe or a scrape of /metrics then speaks of one worker, not of all. One
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from types import TracebackType
 from typing import Any, Final, Self
 
 import uvicorn
 
-from moorage.errors import SettingsError
+from moorage.lifecycle.listeners import Listener
 
 _LAST_CONNECTIONS_SECONDS: Final = 1
 _BACKLOG: Final = 64
@@ -35,9 +34,7 @@ class AdminServer:
     """
 
     def __init__(self, host: str, port: int, app: Any, *, share_port: bool = False) -> None:
-        self._host = host
-        self._port = port
-        self._share_port = share_port
+        self._listener = Listener("admin", host, port, _BACKLOG, shared=share_port)
         self._server = uvicorn.Server(_config(app))
         self._socket: socket.socket | None = None
         self._main: asyncio.Task[None] | None = None
@@ -46,7 +43,7 @@ class AdminServer:
     def address(self) -> tuple[str, int]:
         """Host and port that are listened on; the port asked for may have been 0."""
         if self._socket is None:
-            return self._host, self._port
+            return self._listener.host, self._listener.port
         host, port = self._socket.getsockname()[:2]
         return host, port
 
@@ -56,7 +53,7 @@ class AdminServer:
         Raises:
             SettingsError: The address cannot be listened on.
         """
-        self._socket = _listen(self._host, self._port, share=self._share_port)
+        self._socket = self._listener.open()
         server = self._server
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
@@ -88,30 +85,3 @@ def _config(app: Any) -> uvicorn.Config:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_LAST_CONNECTIONS_SECONDS,
     )
-
-
-def _listen(host: str, port: int, *, share: bool) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if share:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise _refusal(host, port, error) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _refusal(host: str, port: int, error: OSError) -> SettingsError:
-    where = f"the admin listener cannot use {host}:{port} (admin.host, admin.port)"
-    if error.errno == errno.EADDRINUSE:
-        return SettingsError(f"{where}: another process listens there", "Stop it, or set MOORAGE_ADMIN__PORT to a free port (0 takes any).")
-    hint = "Set MOORAGE_ADMIN__HOST and MOORAGE_ADMIN__PORT to an address of this machine."
-    return SettingsError(f"{where}: {error.strerror or error}", hint)

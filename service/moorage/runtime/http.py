@@ -15,15 +15,16 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
 
 import httptools
-import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from moorage.telemetry import logs
 
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 1 << 20
 
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
-_log = structlog.stdlib.get_logger("moorage.http")
+_log = logs.get_logger("moorage.http")
 
 
 class _Refused(Exception):  # noqa: N818 - a verdict on the request, raised to stop the parser

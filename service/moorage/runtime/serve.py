@@ -1,0 +1,57 @@
+"""The two ways to run the service: `serve` for production, `dev` for the person who writes the tools."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from moorage.lifecycle.listeners import Listener
+from moorage.telemetry import logs
+
+if TYPE_CHECKING:
+    from moorage.settings import Settings
+
+
+def serve(settings: Settings, *, config_path: str | None = None) -> int:
+    """Serve until a signal ends the service.
+
+    Args:
+        settings: What the workers are given as it is.
+        config_path: Where settings came from, if from a file; for the log.
+
+    Returns:
+        The status to exit with. gunicorn itself ends the process in the ordinary case, in the master and in every worker.
+
+    Raises:
+        SettingsError, TargetError: The service cannot start; nothing of it is left running.
+    """
+    from moorage.runtime.master import Application
+
+    _log_to(settings.logs.level, settings.logs.format, config_path)
+    server = settings.server
+    Application(settings, Listener("server", server.host, server.port, server.backlog).open()).run()
+    return 0
+
+
+def dev(settings: Settings, *, config_path: str | None = None) -> int:
+    """Serve in one process that starts again when a Python file beside the target changes.
+
+    Args:
+        settings: What every new process is given as it is.
+        config_path: As for `serve`.
+
+    Raises:
+        SettingsError: The public address cannot be listened on.
+    """
+    from moorage.runtime.reload import serve_and_reload
+    from moorage.settings_sources import to_environ
+
+    _log_to(settings.logs.level, "console", config_path)
+    os.environ.update(to_environ(settings) | {"MOORAGE_LOGS__FORMAT": "console"})
+    return serve_and_reload(settings)
+
+
+def _log_to(level: logs.Level, fmt: logs.Format, config_path: str | None) -> None:
+    logs.configure(level, fmt)
+    if config_path is not None:
+        logs.get_logger("moorage.runtime").info("settings.read", path=config_path)
