@@ -17,9 +17,8 @@ from langgraph.prebuilt import ToolNode
 
 from moorage.client import connect
 from moorage.client.langchain import load_tools
-
-from .conftest import Serve
-from .harbour import app
+from tests.unit.client.conftest import Serve
+from tests.unit.client.harbour import app
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("mode", ["auto", "legacy"])]
 

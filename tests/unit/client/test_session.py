@@ -19,9 +19,8 @@ from moorage.client import (
     UnreachableError,
     connect,
 )
-
-from .conftest import Serve, serving
-from .harbour import TOKEN, app
+from tests.unit.client.conftest import Serve, serving
+from tests.unit.client.harbour import TOKEN, app
 
 pytestmark = pytest.mark.anyio
 
