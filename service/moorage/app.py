@@ -8,8 +8,6 @@ before FastAPI's own stack; everything else is FastAPI's.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -78,9 +76,7 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     logs.configure(settings.logs.level, settings.logs.format)
     lifecycle = Lifecycle()
     loaded = load_target(_target_of(settings)) if target is None else target
-    telemetry = bootstrap.start(
-        settings.telemetry, service_name=loaded.name, version=__version__, instance_id=f"{socket.gethostname()}-{os.getpid()}"
-    )
+    telemetry = bootstrap.start(settings.telemetry, service_name=loaded.name, version=__version__)
     service = McpService(loaded, settings, telemetry.instruments)
     source = key_source(settings.security)
     authenticator = Authenticator(source, anonymous=source is None or settings.security.allow_anonymous)
@@ -124,7 +120,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
     lifecycle: Lifecycle = app.state.lifecycle
     service: McpService = app.state.service
     telemetry: bootstrap.Telemetry = app.state.telemetry
-    admin_app = AdminApp(lifecycle, telemetry.render_metrics, about(service.name, service.version))
+    admin_app = AdminApp(lifecycle, lambda _accept: telemetry.render_metrics(), about(service.name, service.version))
     admin = AdminServer(settings.admin.host, settings.admin.port, admin_app, share_port=settings.server.workers > 1)
 
     async def drain() -> None:
