@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - a program that prints
 """Makes MCP calls of both eras through the Service, as `helm test` does it, and prints what it saw.
 
 Needs nothing but Python. HOST and PORT say where; TOKEN is the API key; without one and with AUTH=true, being turned away is what is right.
@@ -105,4 +106,7 @@ def expect(held: bool, what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        expect(held=False, what=f"http://{os.environ['HOST']}:{os.environ['PORT']}/mcp: {type(error).__name__}: {error}")

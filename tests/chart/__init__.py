@@ -1,0 +1,1 @@
+"""The chart, rendered by the real helm; one module a template, and one for what runs through all of them."""
