@@ -15,6 +15,7 @@ import sys
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
@@ -69,14 +70,14 @@ def _load_file(place: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     _make_importable(path.parent)
-    specification = importlib.util.spec_from_file_location(name, path)
-    if specification is None or specification.loader is None:  # only for suffixes that Python does not know
-        raise TargetError(f"{place} cannot be imported", SPELLING)
+    loader = SourceFileLoader(name, str(path))
+    specification = ModuleSpec(name, loader, origin=str(path))
+    specification.has_location = True
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     try:
         with told_as_target_error(place, path.parent):
-            specification.loader.exec_module(module)
+            loader.exec_module(module)
     except TargetError:
         del sys.modules[name]
         raise
@@ -165,9 +166,8 @@ def _server(found: Any, name: str, root: Path) -> Any:
     made = _call_factory(cast("Callable[[], Any]", found), name, root) if _is_factory(found) else found
     if _is_server(made):
         return made
-    if inspect.isawaitable(made):
-        if inspect.iscoroutine(made):
-            made.close()
+    if inspect.iscoroutine(made):
+        made.close()
         raise TargetError(f"{name} is an async function", _ACCEPTED)
     subject = f"{name} returned {_described(made)}" if made is not found else f"{name} is {_described(found)}"
     raise TargetError(f"{subject}, not an MCP server of the SDK", _foreign_hint(made))

@@ -1,7 +1,7 @@
 """The refusals that ask a client to show who it is.
 
-Owns the 401 response in full: status, headers, JSON-RPC body. Promises that nothing of what the client sent is repeated, and that a
-client that showed nothing is not told it showed something bad.
+Owns what the 401 response says: status, challenge, JSON-RPC body. Promises that nothing of what the client sent is repeated, and that a
+client that showed nothing is not told it showed something bad. Leaves the headers that describe the body to whoever sends it.
 
 Source: RFC 6750, section 3; MCP authorization, "Error Handling".
 """
@@ -16,7 +16,7 @@ CODE_UNAUTHORIZED: Final = -32001
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A refusal, ready to be sent."""
+    """A refusal: what it adds to the response's headers, and the JSON that is its body."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -28,8 +28,6 @@ def _challenge(parameters: str, message: str) -> Challenge:
     body = json.dumps(error, separators=(",", ":")).encode()
     headers = (
         (b"www-authenticate", f'Bearer realm="moorage"{parameters}'.encode()),
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     )
     return Challenge(401, headers, body)

@@ -184,6 +184,7 @@ def test_a_file_without_a_single_server_is_refused(write: Write) -> None:
         ("object()", "{}:mcp is a object (builtins), not an MCP server of the SDK"),
         ("lambda: None", "{}:mcp returned None, not an MCP server of the SDK"),
         ("lambda tool, /, *, key: None", "{}:mcp cannot be called without arguments: it needs tool, key"),
+        ("dict", "{}:mcp returned a dict (builtins), not an MCP server of the SDK"),
         ("print", "{}:mcp is a builtin_function_or_method (builtins), not an MCP server of the SDK"),
         ("__import__('fastapi').FastAPI()", "{}:mcp is a FastAPI (fastapi.applications), not an MCP server of the SDK"),
     ],

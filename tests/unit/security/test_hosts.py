@@ -77,6 +77,11 @@ def test_without_a_list_only_loopback_names_are_served() -> None:
     assert not HostPolicy([]).allows(b"mcp.example.com")
 
 
+def test_an_entry_that_is_no_host_is_never_taken_for_one() -> None:
+    with pytest.raises(ValueError, match="'https://a' is not a host"):
+        HostPolicy(["https://a"])
+
+
 def test_a_star_serves_every_host_that_is_one() -> None:
     policy = HostPolicy(["*"])
     assert policy.allows(b"anything.example:8")
