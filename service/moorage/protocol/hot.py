@@ -1,8 +1,9 @@
 """The shortest right way for a plain `tools/call`.
 
 Most calls are of a tool that never looks at its context, on a server without middleware of the user's. For those the SDK's
-per-call context, session, connection and result sieve are built and thrown away unused. Here the SDK's own `tools/call`
-handler runs without them: argument validation, the tool itself, and the mapping of its errors and results stay the SDK's.
+per-call context, session, connection and result sieve are built and thrown away unused. Here the SDK's own `Tool.run` is called
+without them: argument validation, the tool itself and the conversion of its result stay the SDK's. What a failed tool
+becomes (`failed_result`) repeats `MCPServer._handle_call_tool`; the comparison suite holds the two together.
 
 Anything else (a tool that wants a context or asks the client back, middleware, a replaced handler, a task, request state)
 is declined by `prepare`, per call, so that a tool or middleware that is added later is respected at once.
@@ -13,13 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import structlog
 from mcp.server.connection import Connection
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import find_invalid_x_mcp_header, validate_mcp_param_headers, x_mcp_header_map
-from mcp_types import SERVER_INFO_META_KEY, CallToolRequestParams, CallToolResult, TextContent
+from mcp_types import SERVER_INFO_META_KEY, CallToolResult, TextContent
 from mcp_types.version import LATEST_MODERN_VERSION
+from pydantic import ValidationError
 from starlette.datastructures import Headers
 
 from moorage.protocol import sdk
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from moorage.protocol.call import Call
+
+log = structlog.get_logger("moorage.protocol")
 
 _NOT_PLAIN_PARAMS = ("inputResponses", "requestState", "task")
 
@@ -91,13 +99,24 @@ class HotTools:
         plan = self._plan(params["name"])
         if plan is None or plan.needs_context or any(key in params for key in _NOT_PLAIN_PARAMS) or not self._envelopes.accepts(inbound):
             return None
-        typed = CallToolRequestParams.model_construct(name=params["name"], arguments=params.get("arguments"))
-        handler = cast("Callable[[Any, Any], Awaitable[Any]]", entry.handler)
+        return partial(self._run, call, inbound, plan.tool)
 
-        async def run() -> dict[str, Any]:
-            return await self._wire(call, inbound, await handler(None, typed))
-
-        return run
+    async def _run(self, call: Call, inbound: Inbound, tool: Tool) -> dict[str, Any]:
+        """Run the tool and give its result as it stands on the wire: directly where that is plain JSON, else by the kernel."""
+        try:
+            result = await tool.run(inbound.params.get("arguments") or {}, cast("Any", None), convert_result=True)
+        except MCPError:
+            raise
+        except Exception as error:  # boundary: a tool's failure is a result of its call
+            result = failed_result(tool.name, error)
+        wire = plain_result(result) if type(result) is CallToolResult else None
+        if wire is not None:
+            wire["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
+            return wire
+        connection = Connection.from_envelope(LATEST_MODERN_VERSION, None, None)
+        return await sdk.finish_through_kernel(
+            self._server, cast("Any", call), inbound.params, result, connection=connection, lifespan_state=self.lifespan_state
+        )
 
     def _is_open(self, entry: Any) -> bool:
         """Whether nothing stands between a caller and the tool: looked at again whenever handler or middleware changed."""
@@ -121,16 +140,20 @@ class HotTools:
             plan = self._plans[name] = Plan.of(tool)
         return plan
 
-    async def _wire(self, call: Call, inbound: Inbound, result: Any) -> dict[str, Any]:
-        """The result as it stands on the wire: directly where it is made of plain text and JSON, else by the kernel."""
-        wire = plain_result(result) if type(result) is CallToolResult else None
-        if wire is not None:
-            wire["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
-            return wire
-        connection = Connection.from_envelope(LATEST_MODERN_VERSION, None, None)
-        return await sdk.finish_through_kernel(
-            self._server, cast("Any", call), inbound.params, result, connection=connection, lifespan_state=self.lifespan_state
-        )
+
+def failed_result(name: str, error: Exception) -> CallToolResult:
+    """What a tool that raised is answered with; logged as the SDK logs it, and never with the caller's values."""
+    match error:
+        case UnexpectedToolError():
+            log.error("mcp.tool_failed", tool=name, exc_info=error)
+        case ToolError(__cause__=ValidationError() as rejected):
+            fields = sorted({".".join(str(part) for part in problem["loc"]) for problem in rejected.errors()})
+            log.info("mcp.tool_rejected_arguments", tool=name, fields=fields)
+        case ToolError():
+            log.info("mcp.tool_refused", tool=name, reason=str(error))
+        case _:
+            log.error("mcp.tool_failed", tool=name, exc_info=error)
+    return CallToolResult(content=[TextContent(type="text", text=str(error))], is_error=True)
 
 
 def plain_result(result: CallToolResult) -> dict[str, Any] | None:

@@ -78,7 +78,7 @@ class ModernEndpoint:
     async def serve(self, http: HttpExchange) -> None:
         """Answer one exchange whose body was read."""
         inbound = recognise(http.body, http.headers) if self.recognises_head(http) else None
-        if inbound is None or (inbound.method == "tools/call" and not self._headers_agree(inbound, http)):
+        if inbound is None or not self._fits(inbound, http):
             await self._replay(http)
             return
         listens = inbound.method == _LISTEN
@@ -147,6 +147,12 @@ class ModernEndpoint:
             await http.write(sse_event(message), last=True)
         else:
             await http.respond(status, encode(message))
+
+    def _fits(self, inbound: Inbound, http: HttpExchange) -> bool:
+        """Whether the head also agrees with what this method wants of it."""
+        if inbound.method == "tools/call":
+            return self._headers_agree(inbound, http)
+        return inbound.method != _LISTEN or self._accepts(http.headers.get(b"accept")).sse
 
     def _headers_agree(self, inbound: Inbound, http: HttpExchange) -> bool:
         if self._hot is not None:
