@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Our own answer: the status, and the JSON-RPC error's code and message (None where there is no body)."""
+    """Our own answer: the status, and the JSON-RPC error's code and message (None where it is a result)."""
 
     reason: str
     status: int
@@ -19,7 +19,69 @@ class Difference:
     message: str | None = None
 
 
-DIFFERENCES: Mapping[str, Difference] = {}
+HOST = Difference(
+    "Refused with the SDK's status, but as a JSON-RPC error that names the setting.",
+    421,
+    -32600,
+    "Misdirected request: this Host is not served here (security.allowed_hosts)",
+)
+ORIGIN = Difference(
+    "Refused with the SDK's status, but as a JSON-RPC error that names the setting.",
+    403,
+    -32600,
+    "Forbidden: this Origin is not allowed here (security.allowed_origins)",
+)
+STRICT_ORIGIN = Difference(
+    "The SDK lets an empty Origin pass, and one that only begins like an allowed one.", ORIGIN.status, ORIGIN.code, ORIGIN.message
+)
+TOO_LARGE = Difference(
+    "Refused with the SDK's status, but as a JSON-RPC error that names the limit.",
+    413,
+    -32600,
+    "Request body too large: at most 4194304 bytes are read (http.max_body_bytes)",
+)
+TRIMMED = Difference("RFC 9110, 5.5: white space around a header's value is no part of it.", 200)
+BAD_PARAMS = "A client's mistake is no internal error: the prompt's name or arguments are invalid params."
+
+DIFFERENCES: Mapping[str, Difference] = {
+    **dict.fromkeys(
+        (
+            "Host: evil.example",
+            "Host: evil.example:8000",
+            "Host: 127.0.0.1.evil.example:80",
+            "Host: localhost.evil:1",
+            "Host: nothing",
+            "no Host",
+            "a second host, the first another",
+            "a bad Host is noticed before a bad Accept",
+        ),
+        HOST,
+    ),
+    "a bad Content-Type is noticed before a bad Host": Difference(
+        "Who may not come in is told so before anything else.", HOST.status, HOST.code, HOST.message
+    ),
+    **dict.fromkeys(("Origin: http://evil.example", "Origin: null", "a second origin, the first another"), ORIGIN),
+    **dict.fromkeys(("Origin: nothing", "Origin: http://localhost:3000.evil"), STRICT_ORIGIN),
+    **dict.fromkeys(
+        ("a body above 4 MiB", "a body above 4 MiB in pieces without a length", "a body that is said to be above 4 MiB"), TOO_LARGE
+    ),
+    **dict.fromkeys(
+        (
+            "white space before a name is trimmed",
+            "white space after a name is trimmed",
+            "white space around the version is trimmed",
+            "a mirrored argument with white space",
+            "Content-Type:  application/json",
+        ),
+        TRIMMED,
+    ),
+    "a very long id": Difference(
+        "An id is echoed, so it is bounded.", 400, -32600, "The request id must be a string or an integer of at most 256 characters"
+    ),
+    "an unknown prompt": Difference(BAD_PARAMS, 400, -32602, "Unknown prompt: nope"),
+    "middleware sees an unknown prompt": Difference(BAD_PARAMS, 400, -32602, "Unknown prompt: nope"),
+    "a prompt without its argument": Difference(BAD_PARAMS, 400, -32602, "Missing required arguments: {'city'}"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +92,26 @@ class LegacyDifference:
     transcript: tuple[str, ...]
 
 
-LEGACY_DIFFERENCES: Mapping[str, LegacyDifference] = {}
+REFUSED = ("status 400", "refused -32600")
+NO_MESSAGE = LegacyDifference("What is no JSON-RPC message is an invalid request; invalid params are those of a valid one.", REFUSED)
+NO_ID = LegacyDifference("The SDK takes it for a notification, answers 202 and never again: the client would wait for ever.", REFUSED)
+
+LEGACY_DIFFERENCES: Mapping[str, LegacyDifference] = {
+    **dict.fromkeys(("a batch", "no envelope", "another version of JSON-RPC", "params that are a list"), NO_MESSAGE),
+    **dict.fromkeys(
+        ("an id of null", "an id that is a boolean", "an id that is a fraction", "an id that is a whole float", "an id that is a list"),
+        NO_ID,
+    ),
+    "a very long id": LegacyDifference("An id is echoed, so it is bounded.", REFUSED),
+    "an unknown prompt": LegacyDifference(
+        BAD_PARAMS, ("status 200", '{"error": {"code": -32602, "message": "Unknown prompt: nope"}, "id": 1, "jsonrpc": "2.0"}')
+    ),
+    "a prompt without its argument": LegacyDifference(
+        BAD_PARAMS,
+        ("status 200", '{"error": {"code": -32602, "message": "Missing required arguments: {\'city\'}"}, "id": 1, "jsonrpc": "2.0"}'),
+    ),
+    "a second get stream": LegacyDifference(
+        "The newer of two streams stays: the older one is what a client lost, and a 409 would lock it out.",
+        ("listening 200", "listening 200"),
+    ),
+}

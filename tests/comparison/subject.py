@@ -7,6 +7,9 @@ from typing import Any
 from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer
 
+from moorage.app import create_app
+from moorage.settings import Settings
+
 from .wire import App
 
 
@@ -16,5 +19,6 @@ def reference(server: MCPServer[Any] | Server[Any], *, json_response: bool) -> A
 
 
 def subject(server: MCPServer[Any] | Server[Any], *, json_response: bool) -> App:
-    """The endpoint under test for this server object."""
-    return reference(server, json_response=json_response)
+    """The endpoint under test for this server object: the whole application, as `moorage serve` runs it."""
+    settings = Settings.model_validate({"admin": {"port": 0}, "http": {"json_responses": json_response}, "logs": {"level": "error"}})
+    return create_app(settings, server)  # pyright: ignore[reportReturnType]

@@ -12,8 +12,8 @@ from tests.comparison.servers import Notes
 from tests.comparison.wire import App, Exchange, Request, play
 
 EVERY_ERA = ("2025-03-26", "2025-06-18", "2025-11-25")
-SESSION = "<session>"
 SERVER_ID = "<id of the server>"
+INVALID_REQUEST = -32600
 CAPABILITIES: Mapping[str, Any] = {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}}
 
 Reply = Callable[[dict[str, Any]], dict[str, Any]]
@@ -36,7 +36,11 @@ def call(_tool: str, _id: Any = 1, _meta: Mapping[str, Any] | None = None, **arg
 
 @dataclass(slots=True)
 class Client:
-    """One client; ``transcript`` is what two applications are compared by."""
+    """One client; ``transcript`` is what two applications are compared by.
+
+    A refusal by HTTP is written down by its status and code alone: its words are an application's own, and where the SDK
+    refuses in plain text it counts as an invalid request.
+    """
 
     app: App
     notes: Notes
@@ -130,7 +134,11 @@ class Client:
             messages = [json.loads(event.data) for event in parse_events(text)]
         else:
             messages = [json.loads(text)] if media_type.startswith("application/json") and text else []
+        assert exchange.status is not None, "the application returned without an answer"
         self.transcript.append(f"status {exchange.status}" + (f" allow {headers['allow']}" if "allow" in headers else ""))
+        if exchange.status >= 400:
+            self.transcript.append(f"refused {messages[0]['error']['code'] if messages else INVALID_REQUEST}")
+            return messages
         for message in messages:
             self.say(message)
             if isinstance(message, dict) and "protocolVersion" in message.get("result", {}):

@@ -151,10 +151,9 @@ async def changes_announced_to_nobody(client: Client) -> None:
 
 async def a_second_get_stream(client: Client) -> None:
     await client.open()
-    exchange = await _listening(client)
-    await client.send("GET")
-    exchange.leave()
-    await exchange.finished()
+    for exchange in [await _listening(client), await _listening(client)]:
+        exchange.leave()
+        await exchange.finished()
 
 
 async def a_get_stream_after_another(client: Client) -> None:
