@@ -91,6 +91,7 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
         cors=Cors(origins),
         authenticator=authenticator,
         limits=settings.http,
+        allow_anonymous=settings.security.allow_anonymous,
     )
     app.state.settings = settings
     app.state.lifecycle = lifecycle

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 INVALID_REQUEST: Final = -32600
 INTERNAL_ERROR: Final = -32603
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 CLOSE: Final[Header] = (b"connection", b"close")
 
 log = structlog.get_logger("moorage.edge")
@@ -47,6 +48,7 @@ class Gateway:
         cors: Cors,
         authenticator: Authenticator,
         limits: HttpSettings,
+        allow_anonymous: bool,
     ) -> None:
         self._service = service
         self._observer = observer
@@ -56,6 +58,7 @@ class Gateway:
         self._cors = cors
         self._authenticator = authenticator
         self._limits = limits
+        self._allow_anonymous = allow_anonymous
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP exchange."""
@@ -99,12 +102,22 @@ class Gateway:
         if isinstance(caller, Challenge):
             await http.respond(caller.status, caller.body, caller.headers)
             return False
+        if caller.anonymous and not self._serves_anonymous(http.scope):
+            await self._refuse(
+                http, 401, "No key is configured, so only loopback is served (security.api_keys_file, security.allow_anonymous)"
+            )
+            return False
         http.principal = caller
         http.observed.principal = caller.name
         if self._service.in_flight.calls >= self._limits.max_in_flight:
             await http.respond_error(503, INTERNAL_ERROR, "Too many calls in flight", headers=[RETRY_AFTER])
             return False
         return True
+
+    def _serves_anonymous(self, scope: Scope) -> bool:
+        """Without a key, off the loopback address, only what the configuration says: the server may listen elsewhere than it was told."""
+        server = scope.get("server")
+        return self._allow_anonymous or (server is not None and server[0] in _LOOPBACK)
 
     async def _preflight(self, http: HttpExchange, headers: Mapping[bytes, bytes]) -> None:
         status, answer = self._cors.preflight(headers)

@@ -32,6 +32,8 @@ CLIENT_GONE: Final = 499
 RETRY_AFTER: Final[Header] = (b"retry-after", b"1")
 """Seconds after which a refused client may come back."""
 
+_NO_CONTENT: Final = 204
+_EMPTY: Final[Header] = (b"content-length", b"0")
 JSON: Final[Header] = (b"content-type", b"application/json")
 SSE_HEADERS: Final[tuple[Header, ...]] = (
     (b"content-type", b"text/event-stream"),
@@ -167,17 +169,12 @@ class HttpExchange:
         await self._write(message)
 
     async def respond(self, status: int, body: bytes = b"", headers: Iterable[Header] = ()) -> None:
-        """Send a whole response; `headers` have to name the content type of a body that is not JSON."""
+        """Send a whole response; a body is JSON. What has no body says nothing about one (RFC 9110, section 8.6)."""
         if self.responded:
             return
         self.status, self.ended = status, True
-        await self._write(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [JSON, (b"content-length", b"%d" % len(body)), *headers, *self.extra_headers],
-            }
-        )
+        content = (JSON, (b"content-length", b"%d" % len(body))) if body else () if status == _NO_CONTENT else (_EMPTY,)
+        await self._write({"type": "http.response.start", "status": status, "headers": [*content, *headers, *self.extra_headers]})
         await self._write({"type": "http.response.body", "body": body})
 
     async def respond_error(
