@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 _CANCEL_GRACE_SECONDS = 0.25  # for the clean-up of a step that was cut short; after that it is left behind
+_HURRIED_SECONDS = 0.5  # for each step that is left when the drain itself is cut short
 
 
 class EventLog(Protocol):
@@ -50,16 +51,27 @@ async def run_drain(steps: Sequence[Step], budget_seconds: float, log: EventLog)
     """Run every step in order and say how each ended.
 
     A step that finds nothing left of the budget still runs as far as its first wait, so that what only sets a flag or
-    closes a handle happens in any case.
+    closes a handle happens in any case. Cancelling the drain cuts it short: the running step is cancelled, those that are
+    left have a moment each, and only then is the drain cancelled.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + budget_seconds
     outcomes: list[Outcome] = []
+    hurried: asyncio.CancelledError | None = None
     for step in steps:
-        left = max(0.0, deadline - clock())
-        outcome = await _run_step(step, left if step.budget is None else min(left, step.budget))
+        left = max(0.0, deadline - clock()) if hurried is None else _HURRIED_SECONDS
+        begun = clock()
+        try:
+            outcome = await _run_step(step, left if step.budget is None else min(left, step.budget))
+        except asyncio.CancelledError as wish:
+            if hurried is not None:
+                raise
+            hurried = wish
+            outcome = Outcome(step.name, "late", clock() - begun)
         _report(outcome, log)
         outcomes.append(outcome)
+    if hurried is not None:
+        raise hurried
     return outcomes
 
 

@@ -137,6 +137,45 @@ async def test_a_cancelled_drain_cancels_the_step_that_is_running(log: Log) -> N
             await drain
 
 
+async def test_a_drain_that_is_cut_short_still_runs_what_is_left(log: Log) -> None:
+    started, done = asyncio.Event(), list[str]()
+
+    async def wait_for_calls() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    steps = [Step("wait", wait_for_calls), Step("cancel-calls", noted(done, "cancel-calls")), Step("flush", noted(done, "flush"))]
+    drain = asyncio.create_task(run_drain(steps, 60, log))
+    with anyio.fail_after(5):
+        await started.wait()
+        drain.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await drain
+    assert done == ["cancel-calls", "flush"]
+    assert [facts["result"] for _, _, facts in log.events] == ["late", "done", "done"]
+
+
+async def test_a_drain_that_is_cut_short_twice_ends_there(log: Log) -> None:
+    reached: list[asyncio.Event] = [asyncio.Event(), asyncio.Event()]
+    done: list[str] = []
+
+    def waits(number: int) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            reached[number].set()
+            await asyncio.Event().wait()
+
+        return run
+
+    drain = asyncio.create_task(run_drain([Step("a", waits(0)), Step("b", waits(1)), Step("c", noted(done, "c"))], 60, log))
+    with anyio.fail_after(5):
+        for event in reached:
+            await event.wait()
+            drain.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await drain
+    assert done == []
+
+
 async def test_a_step_that_cancels_itself_counts_as_failed(log: Log) -> None:
     async def cancels_itself() -> None:
         raise asyncio.CancelledError
