@@ -18,7 +18,6 @@ GET_PROMPT: Final = "prompts/get"
 EXECUTE_TOOL: Final = "execute_tool"
 
 HTTP_METHODS: Final = frozenset({"GET", "POST", "DELETE", "OPTIONS", "HEAD", "PUT", "PATCH"})
-OUTCOMES: Final = frozenset({"ok", "tool_error", "error", "cancelled", "input_required"})
 HTTP_VERSIONS: Final = frozenset({"1.0", "1.1", "2", "3"})
 PROTOCOL_VERSIONS: Final = frozenset(KNOWN_PROTOCOL_VERSIONS)
 

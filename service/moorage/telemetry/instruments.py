@@ -24,7 +24,6 @@ from moorage.telemetry.conventions import (
     HTTP_VERSIONS,
     MCP_BUCKETS,
     OTHER,
-    OUTCOMES,
     PROTOCOL_VERSIONS,
     REASONS,
     STREAM_BUCKETS,
@@ -200,11 +199,6 @@ class MeterHistogram:
 def known_version(protocol_version: str) -> str:
     """Return a protocol version as a label."""
     return protocol_version if protocol_version in PROTOCOL_VERSIONS else OTHER
-
-
-def known_outcome(outcome: str) -> str:
-    """Return how an operation ended as a label."""
-    return outcome if outcome in OUTCOMES else OTHER
 
 
 def known_http_version(version: str) -> str:

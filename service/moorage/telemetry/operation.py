@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.context import Context, attach, get_current
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, set_span_in_context
 
 from moorage.telemetry.context import NOTHING, context_of, remote_parent
 from moorage.telemetry.conventions import CALL, EXECUTE_TOOL, GET_PROMPT, INTERNAL_ERROR, error_description, error_label
-from moorage.telemetry.instruments import known_outcome, known_version
+from moorage.telemetry.instruments import known_version
 from moorage.telemetry.redaction import safe_uri, short
 
 if TYPE_CHECKING:
     from moorage.telemetry.observer import Exchange
+
+Outcome = Literal["ok", "tool_error", "error", "cancelled", "input_required"]
 
 _MAX_REQUEST_ID: Final = 128
 
@@ -80,7 +82,7 @@ class Operation:
             self._previous = get_current()
             attach(context)
 
-    def finish(self, outcome: str, *, error_code: int | None = None) -> None:
+    def finish(self, outcome: Outcome, *, error_code: int | None = None) -> None:
         """End the operation; a second call does nothing.
 
         Args:
@@ -101,7 +103,7 @@ class Operation:
         prompt = self._target if self._method == GET_PROMPT else None
         exchange.observer.instruments.operation.record(
             seconds,
-            (self._method, tool, prompt, EXECUTE_TOOL if tool else None, self._protocol, known_outcome(outcome), error, status),
+            (self._method, tool, prompt, EXECUTE_TOOL if tool else None, self._protocol, outcome, error, status),
             self.span_context,
         )
         if self._span is not None and self._span.is_recording():

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 _POD: Final = {
     "k8s.pod.uid": "MOORAGE_POD_UID",
@@ -20,6 +20,10 @@ _POD: Final = {
     "k8s.node.name": "MOORAGE_NODE_NAME",
 }
 """Set by the chart through the downward API."""
+
+
+def _texts(resource: Resource) -> dict[str, str]:
+    return {key: value for key, value in (resource.attributes or {}).items() if isinstance(value, str)}
 
 
 class _Resource(Resource):
@@ -55,10 +59,8 @@ def describe(
         "service.instance.id": instance_id or f"{pod.get('k8s.pod.uid') or socket.gethostname()}-{os.getpid()}",
         **pod,
     }
-    said = {key: value for key, value in (Resource.create().attributes or {}).items() if isinstance(value, str)}
-    if said.get("service.name", "").startswith("unknown_service"):
-        del said["service.name"]
-    found |= said
+    found = _texts(Resource.create()) | found  # what resource detectors found, with made-up names where nobody set one
+    found |= _texts(OTELResourceDetector().detect())
     if setting:
         found["service.name"] = setting
     return _Resource(found)

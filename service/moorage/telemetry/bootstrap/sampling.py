@@ -39,23 +39,24 @@ class BoundarySampler(Sampler):
         trace_id: int,
         name: str,  # noqa: ARG002
         kind: SpanKind | None = None,  # noqa: ARG002
-        attributes: Attributes = None,  # noqa: ARG002
+        attributes: Attributes = None,
         links: Sequence[Link] | None = None,  # noqa: ARG002
         trace_state: TraceState | None = None,  # noqa: ARG002
     ) -> SamplingResult:
         """Decide; see the module for the rule."""
         parent = get_current_span(parent_context).get_span_context()
         if not parent.is_valid:
-            return _RECORD if trace_id & _MASK < self._bound else _DROP
-        if not parent.is_remote:
+            recorded = trace_id & _MASK < self._bound
+        elif not parent.is_remote:
             recorded = parent.trace_flags.sampled
         elif self._parent_based and not parent.trace_flags.sampled:
             recorded = False
         else:
             recorded = self._draw(trace_id)
-        if not parent.trace_state:
+        if not attributes and not parent.trace_state:
             return _RECORD if recorded else _DROP
-        return SamplingResult(Decision.RECORD_AND_SAMPLE if recorded else Decision.DROP, None, parent.trace_state)
+        state = parent.trace_state or None
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, state) if recorded else SamplingResult(Decision.DROP, None, state)
 
     def get_description(self) -> str:
         """Name the sampler for whoever debugs it."""

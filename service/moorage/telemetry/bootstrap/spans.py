@@ -83,7 +83,7 @@ class EndpointTracer(Tracer):
             return NonRecordingSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, sampled.trace_state))
         flags = _SAMPLED_RANDOM if random_id else _SAMPLED
         span_context = SpanContext(trace_id, ids.generate_span_id(), False, flags, sampled.trace_state)
-        span = EndpointSpan(self, name, span_context, parent, kind, attributes, links or (), start_time)
+        span = EndpointSpan(self, name, span_context, parent, kind, sampled.attributes, links or (), start_time)
         self.processor.on_start(span, context)  # pyright: ignore[reportArgumentType]  # the SDK means "a span that records"
         return span
 
