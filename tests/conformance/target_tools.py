@@ -90,6 +90,7 @@ async def test_tool_with_progress(ctx: Ctx) -> str:
 
 async def test_reconnection(ctx: Ctx) -> str:
     """End the stream in the middle of the call, so that the client comes back for the result."""
+    await ctx.info("a message that begins a stream")  # pyright: ignore[reportDeprecated]
     await ctx.close_sse_stream()
     await asyncio.sleep(PAUSE_SECONDS)
     return "reconnected"
