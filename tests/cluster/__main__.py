@@ -7,6 +7,7 @@ unless MOORAGE_TEST_IMAGE names one. Nothing is ever skipped: what is missing is
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
             sys.executable,
             "-m",
             "pytest",
-            "-v",
+            "-vv",
             "-p",
             "no:randomly",
             "--durations=5",
@@ -95,4 +96,5 @@ def put_on_path(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the cluster is taken down then, too
     raise SystemExit(main(sys.argv[1:]))

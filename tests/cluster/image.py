@@ -1,4 +1,4 @@
-"""Builds the image under test: `python -m tests.cluster.image TAG`.
+"""Builds the image under test: `python -m tests.cluster.image TAG`; `--flags` prints what that takes in MOORAGE_IMAGE_BUILD_FLAGS.
 
 The Dockerfile names a public base image. Where podman neither has nor can pull it, the kit's stand-in takes its place, and that is said.
 """
@@ -51,6 +51,10 @@ def _podman(*arguments: str) -> bool:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m tests.cluster.image TAG")
-    build(sys.argv[1])
+    match sys.argv[1:]:
+        case ["--flags"]:
+            print(base_image_flags())
+        case [tag]:
+            build(tag)
+        case _:
+            raise SystemExit("usage: python -m tests.cluster.image TAG | --flags")

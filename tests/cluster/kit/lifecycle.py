@@ -33,7 +33,8 @@ def up() -> None:
         check_ports()
     STATE.mkdir(parents=True, exist_ok=True)
     RUN.mkdir(parents=True, exist_ok=True)
-    say(f"starting Kubernetes {KUBERNETES}")
+    if not running():
+        say(f"starting Kubernetes {KUBERNETES}")
     certificates()
     network.bridge()
     _control_plane()
