@@ -145,3 +145,9 @@ capabilities:
 {{- end -}}
 {{- with $secret.name }}{{ toYaml $secret }}{{ end -}}
 {{- end -}}
+
+{{/* The autoscaler's number is kept as it is found: left out where Helm wrote it before, it would fall to 1 (server-side apply). */}}
+{{- define "moorage.replicas" -}}
+{{- $found := lookup "apps/v1" "Deployment" .Release.Namespace (include "moorage.fullname" .) -}}
+{{- .Values.autoscaling.enabled | ternary (dig "spec" "replicas" "" $found) .Values.replicaCount -}}
+{{- end -}}
