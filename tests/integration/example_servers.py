@@ -22,11 +22,16 @@ def free_ports(count: int) -> list[int]:
         return [listener.getsockname()[1] for listener in listeners]
 
 
+def clean_environ() -> dict[str, str]:
+    """The environment without what would change how an example behaves."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MOORAGE_", "OTEL_", "TAVILY_"))}
+
+
 @contextlib.contextmanager
 def served(target: str, environ: Mapping[str, str] | None = None) -> Iterator[str]:
     """Serve a target with `moorage serve` until the block ends; yields the URL of its endpoint."""
     port, admin_port = free_ports(2)
-    environ = {**os.environ, "MOORAGE_SERVER__PORT": str(port), "MOORAGE_ADMIN__PORT": str(admin_port), **(environ or {})}
+    environ = {**clean_environ(), "MOORAGE_SERVER__PORT": str(port), "MOORAGE_ADMIN__PORT": str(admin_port), **(environ or {})}
     command = [str(Path(sys.executable).with_name("moorage")), "serve", target]
     with running(command, environ, admin_port):
         yield f"http://127.0.0.1:{port}/mcp"

@@ -1,6 +1,5 @@
 """examples/agent: the whole graph over HTTP, with a scripted model and the real search server behind a bearer key."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from examples.agent.scripted import SEARCH_THEN_REPORT, ScriptedModel, Turn
 from examples.agent.terminal import Steps
 from moorage.client import UnauthorizedError
 from moorage.security.api_keys import generate
-from tests.integration.example_servers import ROOT, free_ports, served
+from tests.integration.example_servers import ROOT, clean_environ, free_ports, served
 from tests.integration.tavily import KEY, Tavily, tavily_api
 
 pytestmark = pytest.mark.anyio
@@ -177,7 +176,7 @@ async def test_one_agent_that_fails_does_not_stop_the_others(
 
 
 def agent(*arguments: str, token: str | None = None) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONWARNINGS": "error"} | ({} if token is None else {"MOORAGE_TOKEN": token})
+    environ = {**clean_environ(), "PYTHONWARNINGS": "error"} | ({} if token is None else {"MOORAGE_TOKEN": token})
     return subprocess.run(
         [sys.executable, "-m", "examples.agent", *arguments], capture_output=True, text=True, timeout=90, cwd=ROOT, env=environ
     )

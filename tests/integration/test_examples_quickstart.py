@@ -15,7 +15,7 @@ import mcp_types as types
 import pytest
 
 from moorage.client import Session, connect
-from tests.integration.example_servers import ROOT, free_ports, running
+from tests.integration.example_servers import ROOT, clean_environ, free_ports, running
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     """The running quickstart: the URL of its endpoint and the text it printed before it served."""
     port, admin_port = free_ports(2)
     printed = tmp_path_factory.mktemp("run") / "printed"
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PRINTED": str(printed)}
+    environ = {**clean_environ(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PRINTED": str(printed)}
     command = ["bash", "-c", f'exec "$0" {port} {admin_port} >"$PRINTED"', str(RUN)]
     with running(command, environ, admin_port):
         yield f"http://127.0.0.1:{port}/mcp", printed.read_text()
