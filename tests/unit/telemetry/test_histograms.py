@@ -39,6 +39,14 @@ class Kept(MetricExporter):
 
 def told(data: MetricsData) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     """What a backend stores of operation durations, without the times and min and max."""
+    points: list[Any] = [
+        point
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == OPERATION.name
+        for point in metric.data.data_points
+    ]
     return {
         tuple(sorted(point.attributes.items())): (
             point.count,
@@ -46,11 +54,7 @@ def told(data: MetricsData) -> dict[tuple[Any, ...], tuple[Any, ...]]:
             tuple(point.explicit_bounds),
             pytest.approx(point.sum),
         )
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-        if metric.name == OPERATION.name
-        for point in metric.data.data_points
+        for point in points
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from time import time_ns
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
@@ -83,7 +83,8 @@ class EndpointTracer(Tracer):
             return NonRecordingSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, sampled.trace_state))
         flags = _SAMPLED_RANDOM if random_id else _SAMPLED
         span_context = SpanContext(trace_id, ids.generate_span_id(), False, flags, sampled.trace_state)
-        span = EndpointSpan(self, name, span_context, parent, kind, sampled.attributes, links or (), start_time)
+        given = cast(Attributes, sampled.attributes)  # pyright: ignore[reportUnknownMemberType]  # a sampler may add some
+        span = EndpointSpan(self, name, span_context, parent, kind, given, links or (), start_time)
         self.processor.on_start(span, context)  # pyright: ignore[reportArgumentType]  # the SDK means "a span that records"
         return span
 
