@@ -7,13 +7,13 @@ import pytest
 from tests.integration.serving import Process, serving
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def server() -> AsyncIterator[Process]:
-    """`moorage serve` on the slow tools."""
+    """`moorage serve` on the slow tools, one for all tests of a module."""
     async with serving() as it:
         yield it

@@ -49,10 +49,9 @@ class Process:
     def log(self) -> str:
         return "\n".join(self.lines)
 
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """What was logged as JSON."""
-        return [json.loads(line) for line in self.lines if line.startswith("{")]
+    def events(self, since: int = 0) -> list[dict[str, Any]]:
+        """What was logged as JSON, from the line `since` on."""
+        return [json.loads(line) for line in self.lines[since:] if line.startswith("{")]
 
     def workers(self) -> list[int]:
         """The process ids of the workers, while the master lives."""
@@ -65,12 +64,12 @@ class Process:
         with anyio.fail_after(within):
             return await self.process.wait()
 
-    async def logged(self, condition: Callable[[str], object], within: float = START_SECONDS) -> str:
-        """Wait for a line and return it."""
+    async def logged(self, condition: Callable[[str], object], since: int = 0, within: float = START_SECONDS) -> str:
+        """Wait for a line, from the line `since` on, and return it."""
         with anyio.fail_after(within):
             async with self.grown:
                 while True:
-                    for line in self.lines:
+                    for line in self.lines[since:]:
                         if condition(line):
                             return line
                     if self.process.returncode is not None and self.process.stderr and self.process.stderr.at_eof():
