@@ -12,8 +12,10 @@ from moorage.errors import SettingsError
 from moorage.security.api_keys import MAX_FILE_BYTES, KeyFile, KeyRing, generate, key_source, stored_line
 from moorage.settings import SecuritySettings
 
-TOKEN, LINE = generate("ci")
-OTHER_TOKEN, OTHER_LINE = generate("agent")
+TOKEN = "moor_" + "k" * 43
+LINE = stored_line("ci", TOKEN)
+OTHER_TOKEN = "moor_" + "o" * 43
+OTHER_LINE = stored_line("agent", OTHER_TOKEN)
 DIGEST = LINE.partition(":")[2]
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from moorage.security.api_keys import FixedKeys, KeyFile, KeyRing, generate
+from moorage.security.api_keys import FixedKeys, KeyFile, KeyRing, generate, stored_line
 from moorage.security.authn import Authenticator
 from moorage.security.challenge import INVALID, MISSING, Challenge
 from moorage.security.memo import LIMIT
 from moorage.security.principal import ANONYMOUS, Principal
 
-TOKEN, LINE = generate("ci")
+TOKEN = "moor_" + "k" * 43
+LINE = stored_line("ci", TOKEN)
 KEYS = FixedKeys(KeyRing.parse(LINE))
 
 
