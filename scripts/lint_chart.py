@@ -1,7 +1,7 @@
 """Checks what is deployed without running it: Dockerfile, chart, manifests.
 
-Owns which linters look at what: hadolint at the Dockerfile, yamllint at what people write, `helm lint --strict` and the schemas of
-Kubernetes at every set of values that is kept (helm/moorage/ci, examples/values), kustomize and the same schemas at the overlays. Promises
+Owns which linters look at what: hadolint at the Dockerfiles, yamllint at what people write, `helm lint --strict` and the schemas of
+Kubernetes at every set of values that is kept (helm/moorage/ci, examples), kustomize and the same schemas at the overlays. Promises
 to name the file of each finding and to end with 1 when there is one.
 """
 
@@ -23,7 +23,7 @@ CHART = ROOT / "helm" / "moorage"
 BIN = Path(sys.executable).parent
 # The API server does not know these by itself; their operators bring the schemas.
 FOREIGN = {"monitoring.coreos.com/v1"}
-WRITTEN = ["helm/moorage/Chart.yaml", "helm/moorage/values.yaml", "helm/moorage/ci", "examples/values", "k8s", "scripts/chart_types.yaml"]
+WRITTEN = ["helm/moorage/Chart.yaml", "helm/moorage/values.yaml", "helm/moorage/ci", "k8s", "scripts/chart_types.yaml"]
 YAMLLINT = """
 extends: default
 rules:
@@ -37,11 +37,13 @@ rules:
 
 def main() -> None:
     """Run every check; print what each found."""
-    values = [*sorted((CHART / "ci").glob("*-values.yaml")), *sorted((ROOT / "examples" / "values").glob("*.yaml"))]
+    dockerfiles = [ROOT / "Dockerfile", *sorted(ROOT.glob("examples/*/Dockerfile"))]
+    examples = [*sorted(ROOT.glob("examples/values/*.yaml")), *sorted(ROOT.glob("examples/*/values.yaml"))]
+    values = [*sorted((CHART / "ci").glob("*-values.yaml")), *examples]
     overlays = [path.parent for path in sorted((ROOT / "k8s").glob("**/kustomization.yaml"))]
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("hadolint Dockerfile", lambda: run(BIN / "hadolint", ROOT / "Dockerfile")),
-        ("yamllint", lambda: run(BIN / "yamllint", "--strict", "-d", YAMLLINT, *WRITTEN)),
+        ("hadolint", lambda: run(BIN / "hadolint", *dockerfiles)),
+        ("yamllint", lambda: run(BIN / "yamllint", "--strict", "-d", YAMLLINT, *WRITTEN, *examples)),
         *((f"chart with {path.relative_to(ROOT)}", lambda path=path: check_values(path)) for path in values),
         *((f"kustomize {path.relative_to(ROOT)}", lambda path=path: check_overlay(path)) for path in overlays),
     ]
