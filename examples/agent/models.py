@@ -28,5 +28,5 @@ def chat_model(name: str) -> BaseChatModel:
         ) from error
     try:
         return init_chat_model(name)
-    except (ImportError, ValueError) as error:
-        raise ModelError(f"{name} cannot be used: {error}") from error
+    except Exception as error:  # boundary: whoever typed the name, from whatever a provider raises for a missing package or key
+        raise ModelError(f"{name} cannot be used: {str(error).partition(chr(10))[0]}") from error

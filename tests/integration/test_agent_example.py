@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -213,6 +214,19 @@ def test_a_model_that_cannot_be_had_says_what_to_do(name: str, words: str) -> No
         chat_model(name)
     done = agent("--model", name, "tides")
     assert (done.returncode, words in done.stderr) == (2, True)
+
+
+def test_what_a_provider_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init_chat_model(name: str) -> None:
+        raise RuntimeError("no credentials: set PROVIDER_API_KEY\nand much more text")
+
+    langchain: Any = ModuleType("langchain.chat_models")
+    langchain.init_chat_model = init_chat_model
+    monkeypatch.setitem(sys.modules, "langchain", ModuleType("langchain"))
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", langchain)
+    with pytest.raises(ModelError) as caught:
+        chat_model("provider:best")
+    assert str(caught.value) == "provider:best cannot be used: no credentials: set PROVIDER_API_KEY"
 
 
 async def test_a_script_that_calls_a_tool_the_server_lacks_is_an_error_that_lists_what_there_is(search: tuple[str, str]) -> None:
