@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from .answer import canonical, parse_events
+from .answer import canonical, parse_events, read
 from .case import META, Case, call, case, rpc
 from .stage import Side, Stage
-from .wire import Exchange
+from .wire import Exchange, play
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
 
@@ -78,6 +78,20 @@ async def test_a_client_that_leaves_harms_nobody_else(stage: Stage) -> None:
         await exchange.finished()
         answer = await side.play(case("").request)
         assert answer.messages[0]["result"]["structuredContent"] == {"result": 3}
+
+
+async def test_progress_after_the_result_is_dropped(stage: Stage) -> None:
+    answers: list[list[str]] = []
+    for side in (stage.sdk["everyday"], stage.ours["everyday"]):
+        _clear(side)
+        exchange = await play(side.app, case("", call("outlive", TOKEN)).request)
+        body = exchange.body
+        side.notes.release.set()
+        with anyio.fail_after(5):
+            await side.notes.tasks.pop()
+        assert exchange.body == body
+        answers.append([*read(exchange).body, *side.notes.take()])
+    assert answers[0] == answers[1]
 
 
 async def test_calls_do_not_wait_for_each_other(stage: Stage) -> None:

@@ -8,6 +8,11 @@ CALL = call("add", a=1, b=2)
 ECHO = call("echo", value="@")
 
 
+NO_NUMBERS = ("01", "1.", ".5", "+1", "-", "1e", "0x1", "1_0")
+ODD_NUMBERS = ("-0", "1E5", "1e-0", "1.0", "123456789012345678901.5")
+RAW_SIGNS = {"newline": "\n", "tab": "\t", "delete": "\x7f"}
+
+
 def _body(**changed: object) -> bytes:
     return json.dumps({**CALL, **changed}).encode()
 
@@ -52,6 +57,15 @@ CASES = (
     case("a lone surrogate makes the round trip", ECHO, raw=_echo('"\\ud800"')),
     case("a pair of surrogates makes the round trip", ECHO, raw=_echo('"\\ud83d\\ude00"')),
     case("an escaped zero makes the round trip", ECHO, raw=_echo('"\\u0000"')),
+    *(case(f"a number that JSON does not know: {text}", ECHO, raw=_echo(text)) for text in NO_NUMBERS),
+    *(case(f"a number in an unusual form: {text}", ECHO, raw=_echo(text)) for text in ODD_NUMBERS),
+    *(case(f"a string with a raw {name}", ECHO, raw=_echo(f'"{sign}"')) for name, sign in RAW_SIGNS.items()),
+    case("a string with an unknown escape", ECHO, raw=_echo('"\\x41"')),
+    case("a string with a broken escape", ECHO, raw=_echo('"\\u12"')),
+    case("an object with an empty key", ECHO, raw=_echo('{"": {"": 1}}')),
+    case("an object with a key twice", ECHO, raw=_echo('{"a": 1, "a": 2}')),
+    case("an object with a surrogate for a key", ECHO, raw=_echo('{"\\ud800": 1}')),
+    *(case(f"nesting {depth} deep makes the round trip", ECHO, raw=_echo("[" * depth + "]" * depth)) for depth in (64, 66, 250, 260, 400)),
     case("an integer of 4,301 digits", ECHO, raw=_echo("1" * 4301)),
     case("an integer of 4,300 digits", ECHO, raw=_echo("1" * 4300)),
     case("a key twice, the last one wins", raw=json.dumps(CALL).replace('"id": 1', '"id": 1, "id": 2').encode()),

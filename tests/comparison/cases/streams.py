@@ -26,5 +26,10 @@ CASES = (
     case("no logs below the level that was asked for", call("logs", envelope(log_level="error"), n=2)),
     case("logs and a progress token", call("logs", {**DEBUG, "progressToken": 1}, n=2)),
     case("a change announced by a tool that is listened to by nobody", call("announces", TOKEN)),
+    *(
+        case(f"{where} carries {name}", call(f"says_in_{where}", {**DEBUG, "progressToken": 1}, kind=name))
+        for where in ("progress", "logs", "errors")
+        for name in ("text", "null", "nan", "big", "surrogate", "date", "tuple", "model")
+    ),
     case("more progress than any buffer", call("progress", TOKEN, n=500)),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 import json
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -63,6 +65,40 @@ async def logs(n: int, ctx: HandlerContext) -> str:
     for number in range(n):
         await ctx.info({"number": number, "none": None}, logger_name="tool")  # pyright: ignore[reportDeprecated]
     return "done"
+
+
+def odd(kind: str) -> Any:
+    """A value that encoders disagree about."""
+    values = {
+        "text": "é\u2028",
+        "null": None,
+        "nan": [float("nan"), float("inf")],
+        "big": 2**70,
+        "surrogate": "\ud800",
+        "date": datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC),
+        "tuple": (1, {2: 3}),
+        "model": Person(name="Bo"),
+    }
+    return values[kind]
+
+
+async def says_in_logs(kind: str, ctx: HandlerContext) -> str:
+    """Log an odd value."""
+    await ctx.info({"value": odd(kind)})  # pyright: ignore[reportDeprecated]
+    return "done"
+
+
+async def says_in_progress(kind: str, ctx: HandlerContext) -> str:
+    """Report progress with an odd number or message."""
+    value = odd(kind)
+    number = value[0] if kind == "nan" else value if kind == "big" else 1
+    await ctx.report_progress(number, None, value if isinstance(value, str) else None)
+    return "done"
+
+
+async def says_in_errors(kind: str, ctx: HandlerContext) -> str:
+    """Answer with a protocol error that carries an odd value."""
+    raise MCPError(code=-32001, message="odd", data={"value": odd(kind)})
 
 
 async def who_calls(ctx: HandlerContext) -> dict[str, Any]:
@@ -147,6 +183,18 @@ class Lingering:
             raise
         return "released"
 
+    async def outlive(self, ctx: HandlerContext) -> str:
+        """Leave a task behind that reports progress when the call is over."""
+
+        async def report() -> None:
+            await self.notes.release.wait()
+            await ctx.report_progress(1, 2)
+            self.notes.lines.append("reported")
+
+        await ctx.report_progress(0, 2)
+        self.notes.tasks.append(asyncio.create_task(report()))
+        return "over"
+
     async def linger_on_a_stream(self, ctx: HandlerContext) -> str:
         """Send something, then wait for the test."""
         await ctx.report_progress(1, 2)
@@ -154,6 +202,9 @@ class Lingering:
 
 
 TALKING = (
+    says_in_logs,
+    says_in_progress,
+    says_in_errors,
     greet, progress, progress_at_once, progress_then_crash, progress_then_refuse, logs, who_calls, lists_roots, elicits, samples, announces,
     announces_a_resource, uses_the_exit_stack,
 )  # fmt: skip
@@ -171,7 +222,7 @@ def build(notes: Notes, name: str = "everyday") -> MCPServer[Any]:
     """The server, with its tools, resources, prompts and completions."""
     server: MCPServer[Any] = MCPServer(name, version="1.2.3", instructions="Compare.", log_level="CRITICAL")
     lingering = Lingering(notes)
-    for tool in (*shapes.TOOLS, *TALKING, lingering.linger, lingering.linger_on_a_stream):
+    for tool in (*shapes.TOOLS, *TALKING, lingering.linger, lingering.linger_on_a_stream, lingering.outlive):
         server.add_tool(tool)
     server.add_tool(shapes.block, structured_output=True)
     server.add_tool(shapes.image_block, structured_output=True)
