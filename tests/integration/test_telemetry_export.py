@@ -9,11 +9,15 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
 import anyio
+import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceServicer, add_TraceServiceServicer_to_server
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
@@ -118,12 +122,40 @@ async def test_spans_and_measurements_arrive_at_a_collector() -> None:
     assert request.unit == "s"
 
 
+async def test_grpc_is_spoken_when_it_is_asked_for() -> None:
+    names: list[str] = []
+
+    class Collector(TraceServiceServicer):
+        def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:  # noqa: N802
+            names.extend(span.name for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans)
+            return ExportTraceServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    add_TraceServiceServicer_to_server(Collector(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with anyio.fail_after(60):
+            await serve(
+                {
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+                    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                    "OTEL_METRICS_EXPORTER": "none",
+                }
+            )
+    finally:
+        server.stop(None).wait(5)
+    assert sorted(names) == ["POST /mcp", "query", "tools/call add"]
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 @pytest.mark.parametrize("collector", ["refuses", "swallows"])
-async def test_a_dead_collector_neither_delays_the_exit_nor_blocks_the_loop(collector: str) -> None:
+async def test_a_dead_collector_neither_delays_the_exit_nor_blocks_the_loop(collector: str, protocol: str) -> None:
     with black_hole() as listener:
         endpoint = url_of(listener) if collector == "swallows" else f"http://127.0.0.1:{free_port()}"
         with anyio.fail_after(20):  # the exporter's own patience is ten seconds a batch, and thirty for a shutdown
-            beats = await serve({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, calls=3000, flush=1)
+            environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+            beats = await serve(environ, calls=3000, flush=1)
     assert beats > 10
 
 

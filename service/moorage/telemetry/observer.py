@@ -54,6 +54,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_finished",
         "_kind",
         "_messages",
         "_method",
@@ -74,6 +75,7 @@ class Exchange:
         self.observer = observer
         self._method = known_method(scope["method"])
         self._scheme = "https" if scope.get("scheme") == "https" else "http"
+        self._finished = False
         self._kind: str | None = None
         self._messages = 0
         self.http_version = known_http_version(scope.get("http_version", "1.1"))
@@ -127,7 +129,10 @@ class Exchange:
             self.observer.instruments.stream_opened(kind)
 
     def finish(self, status: int, *, streamed: bool = False) -> None:
-        """End the exchange. A long-lived stream is measured as a stream and left out of the request durations."""
+        """End the exchange; a second call does nothing. A long-lived stream is measured as one, and left out of the request durations."""
+        if self._finished:
+            return
+        self._finished = True
         seconds = perf_counter() - self._started
         instruments = self.observer.instruments
         if streamed:

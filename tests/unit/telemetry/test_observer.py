@@ -283,6 +283,15 @@ def test_a_stream_is_active_until_it_ends_and_stays_out_of_the_request_durations
     assert recorded.points("http.server.request.duration") == []
 
 
+def test_an_exchange_ends_once(recorded: Any) -> None:
+    exchange = recorded.observer.exchange(SCOPE, HEADERS)
+    exchange.finish(413)
+    exchange.finish(500)
+    assert [event["status"] for event in recorded.events] == [413]
+    assert sum(point.value for point in recorded.points("http.server.active_requests")) == 0
+    assert len(recorded.spans) == 1
+
+
 def test_sessions_are_counted_while_open_and_measured_when_closed(recorded: Any) -> None:
     instruments = recorded.observer.instruments
     instruments.session_opened("2025-11-25")
