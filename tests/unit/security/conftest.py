@@ -1,0 +1,12 @@
+"""A test that ran before in this process may have configured logging for good: loggers are cached with the level of their first use."""
+
+import pytest
+import structlog
+
+from moorage.security import api_keys
+
+
+@pytest.fixture(autouse=True)
+def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    structlog.reset_defaults()
+    monkeypatch.setattr(api_keys, "_log", structlog.get_logger("moorage.security"))
