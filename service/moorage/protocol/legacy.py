@@ -196,7 +196,7 @@ class LegacyEndpoint:
             case RequestMessage():
                 if coerce_request_id(message.id) in session.calls:
                     reason = f"Request id {message.id!r} is already in flight in this session"
-                    await http.respond_error(400, INVALID_REQUEST, reason, request_id=message.id, headers=[session.header])
+                    await http.respond_error(400, INVALID_REQUEST, reason, request_id=message.id)
                     return
                 await self._respond(http, session, await self._run(http, session, message))
             case NotificationMessage():
