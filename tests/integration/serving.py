@@ -23,10 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(__file__).with_name("slow_tools.py")
 START_SECONDS = 30
 
-Entry = Literal["moorage", "uvicorn"]
+Entry = Literal["moorage", "uvicorn", "dev"]
 
 COMMANDS: dict[Entry, list[str]] = {
     "moorage": [sys.executable, "-m", "moorage", "serve"],
+    "dev": [sys.executable, "-m", "moorage", "dev"],
     "uvicorn": [sys.executable, "-m", "uvicorn", "moorage.app:create_app", "--factory", "--port", "0"],
 }
 
@@ -38,6 +39,7 @@ class Process:
     process: asyncio.subprocess.Process
     lines: list[str] = field(default_factory=list[str])
     grown: asyncio.Condition = field(default_factory=asyncio.Condition)
+    reader: asyncio.Future[None] = field(default_factory=asyncio.Future[None])
     url: str = ""
     admin: str = ""
 
@@ -76,6 +78,17 @@ class Process:
                         raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log}")
                     await self.grown.wait()
 
+    async def all_ready(self, workers: int) -> None:
+        """Wait until so many workers have said that they are ready."""
+        with anyio.fail_after(START_SECONDS):
+            async with self.grown:
+                await self.grown.wait_for(lambda: sum("serving.ready" in line for line in self.lines) >= workers)
+
+    async def ended(self) -> None:
+        """Wait until everything the process wrote has been read."""
+        with anyio.fail_after(10):
+            await self.reader
+
     async def read(self) -> None:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
@@ -88,10 +101,15 @@ class Process:
 
 
 def environment(target: Path | str, **settings: str) -> dict[str, str]:
-    """The variables of a server on free ports; whatever the test's own environment says about moorage is left out."""
+    """The variables of a server on free ports; whatever the test's own environment says about moorage is left out.
+
+    `SECTION__FIELD` is a setting; `plain_NAME` is the variable NAME.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MOORAGE_", "OTEL_"))}
     ours = {"TARGET": str(target), "SERVER__PORT": "0", "ADMIN__PORT": "0", "LOGS__FORMAT": "json", **settings}
-    return inherited | {f"MOORAGE_{name}": value for name, value in ours.items()}
+    return inherited | {
+        name.removeprefix("plain_") if name.startswith("plain_") else f"MOORAGE_{name}": value for name, value in ours.items()
+    }
 
 
 @asynccontextmanager
@@ -101,12 +119,12 @@ async def started(entry: Entry = "moorage", *arguments: str, target: Path | str 
         *COMMANDS[entry], *arguments, env=environment(target, **settings), cwd=ROOT, stderr=asyncio.subprocess.PIPE
     )
     server = Process(process)
-    reader = asyncio.create_task(server.read())
+    server.reader = asyncio.create_task(server.read())
     try:
         yield server
     finally:
         await _end(process)
-        await reader
+        await server.ended()
 
 
 @asynccontextmanager
@@ -115,9 +133,9 @@ async def serving(entry: Entry = "moorage", *arguments: str, target: Path | str 
     async with started(entry, *arguments, target=target, **settings) as server:
         try:
             listening = await server.logged(lambda line: re.search(r"http://127\.0\.0\.1:\d+", line))
-            ready = await server.logged(lambda line: '"serving.ready"' in line)
+            ready = await server.logged(lambda line: "serving.ready" in line)
             server.url = re.findall(r"http://127\.0\.0\.1:\d+", listening)[0]
-            server.admin = f"http://{json.loads(ready)['admin']}"
+            server.admin = "http://" + re.findall(r"127\.0\.0\.1:\d+", ready)[0]
             yield server
         except BaseException:
             print(server.log)  # shown by pytest when the test fails
