@@ -103,7 +103,7 @@ class Operation:
         prompt = self._target if self._method == GET_PROMPT else None
         exchange.observer.instruments.operation.record(
             seconds,
-            (self._method, tool, prompt, EXECUTE_TOOL if tool else None, self._protocol, outcome, error, status),
+            (self._method, tool, prompt, EXECUTE_TOOL if self._method == CALL else None, self._protocol, outcome, error, status),
             self.span_context,
         )
         if self._span is not None and self._span.is_recording():
