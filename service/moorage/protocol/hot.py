@@ -21,6 +21,7 @@ import structlog
 from mcp.server.connection import Connection
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import find_invalid_x_mcp_header, validate_mcp_param_headers, x_mcp_header_map
 from mcp_types import SERVER_INFO_META_KEY, CallToolResult, TextContent
@@ -35,7 +36,6 @@ from moorage.protocol.observation import Observed
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
-    from mcp.server.mcpserver.tools import Tool
     from starlette.types import Scope
 
     from moorage.protocol.call import Call
@@ -59,7 +59,8 @@ class Plan:
         """Read a tool."""
         schema = tool.parameters
         headers = find_invalid_x_mcp_header(schema) is None and bool(x_mcp_header_map(schema))
-        return cls(tool, schema, tool.context_kwarg is not None or bool(tool.resolved_params), headers)
+        wants_context = tool.context_kwarg is not None or bool(tool.resolved_params) or type(tool).run is not Tool.run
+        return cls(tool, schema, wants_context, headers)
 
 
 class HotTools:
@@ -119,17 +120,13 @@ class HotTools:
         )
 
     def _is_open(self, entry: Any) -> bool:
-        """Whether nothing stands between a caller and the tool: looked at again whenever handler or middleware changed."""
+        """Whether nothing stands between a caller and the tool; the middleware is looked through again whenever it changed."""
         middleware = self._server.middleware
         seen = self._seen
         if seen is None or seen[0] is not entry or seen[1] != middleware:
             self._seen = (entry, list(middleware))
-            self._open = (
-                sdk.is_own_call_tool(entry.handler, self._target)
-                and not sdk.user_middleware(self._server, ours=Observed)
-                and "tools/call" not in self._server.cache_hints
-            )
-        return self._open
+            self._open = not sdk.user_middleware(self._server, ours=Observed) and "tools/call" not in self._server.cache_hints
+        return self._open and sdk.is_own_call_tool(entry.handler, self._target)
 
     def _plan(self, name: str) -> Plan | None:
         tool = sdk.registered_tool(self._target, name)

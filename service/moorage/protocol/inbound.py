@@ -85,8 +85,7 @@ def _name_agrees(method: str, params: Mapping[str, Any], headers: Mapping[bytes,
     header = headers.get(b"mcp-name")
     if header is None:
         return False
-    text = header.decode("latin-1")
-    return text == name or decode_header_value(text) == name
+    return decode_header_value(header.decode("latin-1")) == name
 
 
 class Envelopes:

@@ -82,7 +82,11 @@ def user_middleware(server: Server[Any], *, ours: type[Any]) -> list[ServerMiddl
 
 def is_own_call_tool(handler: Callable[..., Any], target: MCPServer[Any]) -> bool:
     """Whether `tools/call` runs the SDK's own code from end to end: nothing replaced, wrapped or overridden."""
-    return getattr(handler, "__func__", None) is MCPServer._handle_call_tool and type(target).call_tool is MCPServer.call_tool
+    return (
+        getattr(handler, "__func__", None) is MCPServer._handle_call_tool
+        and type(target).call_tool is MCPServer.call_tool
+        and "call_tool" not in vars(target)
+    )
 
 
 def registered_tool(target: MCPServer[Any], name: str) -> Tool | None:
