@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 import httpx2
 import pytest
 
-from tests.cluster.caller import Caller, structured
+from tests.cluster.authority import Authority
+from tests.cluster.caller import Caller, caller, published, structured
 from tests.cluster.conftest import Open
-from tests.cluster.release import Release
-from tests.cluster.target import Target
+from tests.cluster.release import Release, image_values
+from tests.cluster.target import ROOT, Target
 
 pytestmark = pytest.mark.anyio
 CALLERS = 6
+README_VALUES = ROOT / "examples" / "values" / "quickstart.yaml"
+README_HOST = "mcp.example.com"
 
 
 def test_three_replicas_are_available(release: Release) -> None:
@@ -113,33 +116,44 @@ async def test_an_upgrade_under_load_fails_no_call(
     assert "ping_seconds: 7" in settings["data"]["config.yaml"]
 
 
-@pytest.fixture
-def small(target: Target) -> Release:
-    """A second release, without a hostname, whose namespace outlives it: what it leaves behind can be seen."""
-    return Release(target, "small")
-
-
-async def test_an_autoscaler_acts_on_live_metrics_and_an_uninstall_leaves_nothing(small: Release, values: Sequence[str]) -> None:
+@pytest.fixture(scope="module")
+def small(target: Target, authority: Authority) -> Iterator[Release]:
+    """The release of the README: its values file and its command as they stand there."""
+    small = Release(target, "small")
     small.delete_namespace()
     small.create_namespace()
-    born_with = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
-    await until(lambda: small.everything() == born_with)
-    quick = ["--set", "drain.preStopSeconds=0", "--set", "rollout.minReadySeconds=0"]
-    scaling = ["--set", "autoscaling.enabled=true", "--set", "autoscaling.minReplicas=2", "--set", "autoscaling.maxReplicas=3"]
-    small.install(*values, *quick, *scaling, "--set", "ingress.enabled=false")
-    try:
-        cpu = "{.status.currentMetrics[0].resource.current.averageUtilization}"
-        small.kubectl("wait", "hpa", "--all", f"--for=jsonpath={cpu}", "--timeout=120s")
-        shown = small.kubectl("get", "hpa", "--no-headers")
-        assert "cpu: " in shown
-        assert "<unknown>" not in shown
-        (autoscaler,) = small.objects("hpa")
-        assert {c["type"]: c["status"] for c in autoscaler["status"]["conditions"]}["ScalingActive"] == "True"
-        assert autoscaler["status"]["currentReplicas"] >= 2
-    finally:
-        small.target.ask("helm", "uninstall", small.name, "--namespace", small.name, "--wait", "--timeout", "120s")
-    await until(lambda: small.everything() == born_with)
+    signed = authority.sign(README_HOST)
+    small.create_tls_secret("mcp-example-com-tls", signed.certificate, signed.key)
+    small.install("--values", str(README_VALUES), *image_values(target.image))
+    yield small
     small.delete_namespace()
+
+
+async def test_the_readmes_values_file_serves_its_tools_at_its_hostname(small: Release, target: Target, authority: Authority) -> None:
+    await published(target, authority, README_HOST)
+    async with caller(target.ingress, authority.trust(), README_HOST, small.token()) as client:
+        assert await client.call("add", a=1, b=2) == 3
+    assert "Succeeded" in small.target.ask("helm", "test", small.name, "--namespace", small.name, "--timeout", "120s")
+    notes = small.target.ask("helm", "get", "notes", small.name, "--namespace", small.name)
+    assert f"https://{README_HOST}/mcp" in notes
+
+
+async def test_an_autoscaler_acts_on_live_metrics_and_an_uninstall_leaves_nothing(small: Release) -> None:
+    """In this order on one release; both wait on what the cluster's controllers do."""
+    scaling = ["--set", "autoscaling.enabled=true", "--set", "autoscaling.minReplicas=2", "--set", "autoscaling.maxReplicas=3"]
+    small.target.ask("helm", *small.helm_arguments("upgrade", "--reuse-values", *scaling))
+    cpu = "{.status.currentMetrics[0].resource.current.averageUtilization}"
+    small.kubectl("wait", "hpa", "--all", f"--for=jsonpath={cpu}", "--timeout=120s")
+    shown = small.kubectl("get", "hpa", "--no-headers")
+    assert "cpu: " in shown
+    assert "<unknown>" not in shown
+    (autoscaler,) = small.objects("hpa")
+    assert {c["type"]: c["status"] for c in autoscaler["status"]["conditions"]}["ScalingActive"] == "True"
+    await until(lambda: small.objects("deployments")[0]["status"].get("availableReplicas", 0) >= 2)
+
+    small.target.ask("helm", "uninstall", small.name, "--namespace", small.name, "--wait", "--timeout", "120s")
+    of_the_namespace = {"serviceaccount/default", "configmap/kube-root-ca.crt", "secret/mcp-example-com-tls"}
+    await until(lambda: small.everything() == of_the_namespace)
 
 
 async def until(true: Callable[[], bool]) -> None:
