@@ -174,6 +174,11 @@ class LegacyEndpoint:
                     await self._end(session)
 
     @property
+    def open_sessions(self) -> int:
+        """How many sessions there are."""
+        return len(self._sessions)
+
+    @property
     def open_streams(self) -> int:
         """How many GET streams are open."""
         return sum(session.stream is not None for session in self._sessions.values())

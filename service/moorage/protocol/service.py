@@ -73,6 +73,16 @@ class McpService:
         """The server's own version, as clients see it."""
         return self.server.version
 
+    @property
+    def open_sessions(self) -> int:
+        """How many sessions of the handshake era this process holds."""
+        return self._legacy.open_sessions
+
+    @property
+    def open_streams(self) -> int:
+        """How many long-lived streams are open, of both eras."""
+        return self._legacy.open_streams + self.in_flight.streams
+
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Enter the server's lifespan and serve; leaving ends every session."""
@@ -94,7 +104,7 @@ class McpService:
             await self._modern.serve(http)
 
     def _room_for_stream(self) -> bool:
-        return self._legacy.open_streams + self.in_flight.streams < self._max_streams
+        return self.open_streams < self._max_streams
 
     def _identify(self, http: HttpExchange) -> None:
         """Let tools ask the SDK who is calling (`get_access_token()`); never with the token itself."""

@@ -1,0 +1,126 @@
+"""The whole application in this process, with a server whose tools wait for the test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from mcp.server.mcpserver import Context, MCPServer
+
+from moorage.app import MoorageApp, create_app
+from moorage.settings import Settings
+from tests.comparison.wire import Exchange, Request, lifespan
+
+MODERN = "2026-07-28"
+LEGACY = "2025-11-25"
+META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+}
+HEAD = {"host": "localhost", "accept": "application/json, text/event-stream", "content-type": "application/json"}
+
+
+@dataclass
+class Harbour:
+    """The application and the means to talk to it."""
+
+    app: MoorageApp
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def open(self, method: str = "POST", headers: Mapping[str, str | None] | None = None, body: Any = b"", *more: bytes) -> Exchange:
+        """Begin one exchange."""
+        given = {name: value for name, value in {**HEAD, **(headers or {})}.items() if value is not None}
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return Exchange(
+            self.app, Request(method, "/mcp", tuple((name.encode(), value.encode()) for name, value in given.items()), (raw, *more))
+        )
+
+    async def ask(self, method: str = "POST", headers: Mapping[str, str | None] | None = None, body: Any = b"") -> Exchange:
+        """One exchange to its end."""
+        exchange = self.open(method, headers, body)
+        await exchange.finished()
+        return exchange
+
+    def modern(self, name: str, headers: Mapping[str, str | None] | None = None, method: str = "tools/call", **params: Any) -> Exchange:
+        """Begin a modern request."""
+        routing = {"mcp-protocol-version": MODERN, "mcp-method": method, **({"mcp-name": name} if method == "tools/call" else {})}
+        named = {"name": name, "arguments": {}} if method == "tools/call" else {}
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": META, **named, **params}}
+        return self.open("POST", {**routing, **(headers or {})}, body)
+
+    async def session(self, headers: Mapping[str, str | None] | None = None) -> Exchange:
+        """Open a session of the handshake era; the answer has its id."""
+        params = {
+            "protocolVersion": LEGACY,
+            "capabilities": {"elicitation": {}, "roots": {}},
+            "clientInfo": {"name": "test", "version": "1"},
+        }
+        return await self.ask("POST", headers, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
+
+    def legacy(self, session: str, message: Mapping[str, Any], headers: Mapping[str, str | None] | None = None) -> Exchange:
+        """Begin a POST within a session."""
+        return self.open("POST", {"mcp-session-id": session, **(headers or {})}, {"jsonrpc": "2.0", **message})
+
+
+def header(exchange: Exchange, name: str) -> str | None:
+    """A header of an answer."""
+    return next((value.decode() for key, value in exchange.headers if key == name.encode()), None)
+
+
+def error(exchange: Exchange) -> tuple[int | None, int, str]:
+    """Status, code and message of a refusal."""
+    body = json.loads(exchange.body)
+    return exchange.status, body["error"]["code"], body["error"]["message"]
+
+
+Start = Callable[..., Awaitable[Harbour]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def start(anyio_backend: str) -> Any:
+    async with AsyncExitStack() as stack:
+
+        async def begin(**sections: Mapping[str, Any]) -> Harbour:
+            server = MCPServer("harbour", version="1")
+            settings = Settings.model_validate({"admin": {"port": 0}, "logs": {"level": "error"}, **sections})
+            harbour = Harbour(create_app(settings, server))
+            _tools(server, harbour)
+            await stack.enter_async_context(lifespan(harbour.app))
+            return harbour
+
+        yield begin
+
+
+def _tools(server: MCPServer[Any], harbour: Harbour) -> None:
+    @server.tool()
+    async def quick() -> str:
+        return "done"
+
+    @server.tool()
+    async def wait() -> str:
+        harbour.arrived.set()
+        await harbour.release.wait()
+        return "released"
+
+    @server.tool()
+    async def roots(ctx: Context[Any, Any]) -> str:
+        answer = await ctx.request_context.session.list_roots()
+        return str(len(answer.roots))
+
+    @server.tool()
+    async def announce(times: int, ctx: Context[Any, Any]) -> str:
+        for _ in range(times):
+            await ctx.request_context.session.send_tool_list_changed()
+        return "announced"
