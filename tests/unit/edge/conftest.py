@@ -11,10 +11,18 @@ from typing import Any
 
 import pytest
 from mcp.server.mcpserver import Context, MCPServer
+from pydantic import BaseModel
 
 from moorage.app import MoorageApp, create_app
 from moorage.settings import Settings
 from tests.comparison.wire import Exchange, Request, lifespan
+
+
+class Ship(BaseModel):
+    """What the user is asked for."""
+
+    name: str
+
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
@@ -115,9 +123,9 @@ def _tools(server: MCPServer[Any], harbour: Harbour) -> None:
         return "released"
 
     @server.tool()
-    async def roots(ctx: Context[Any, Any]) -> str:
-        answer = await ctx.request_context.session.list_roots()
-        return str(len(answer.roots))
+    async def berth(ctx: Context[Any, Any]) -> str:
+        answer = await ctx.elicit("Which ship?", Ship)
+        return answer.data.name if answer.action == "accept" else answer.action
 
     @server.tool()
     async def announce(times: int, ctx: Context[Any, Any]) -> str:

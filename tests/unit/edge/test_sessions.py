@@ -11,7 +11,7 @@ from moorage.security.api_keys import stored_line
 from tests.comparison.wire import Exchange
 from tests.unit.edge.conftest import Harbour, Start, error, header
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:The roots capability is deprecated")]
+pytestmark = pytest.mark.anyio
 
 ALICE = {"authorization": "Bearer moor_" + "a" * 43}
 BOB = {"authorization": "Bearer moor_" + "b" * 43}
@@ -36,7 +36,7 @@ async def sse(exchange: Exchange) -> dict[str, object]:
         data = next((line[6:] for line in chunk.split(b"\r\n") if line.startswith(b"data: ")), None)
         if data is not None:
             return json.loads(data)
-    raise AssertionError("the stream ended without an event")
+    raise AssertionError(f"the stream ended without an event: {exchange.body!r}")
 
 
 async def test_for_another_principal_a_session_does_not_exist(start: Start) -> None:
@@ -105,24 +105,24 @@ async def test_a_cancelled_call_is_answered_as_cancelled(start: Start) -> None:
 async def test_a_tool_asks_its_client_on_the_stream_of_its_own_call(start: Start) -> None:
     harbour = await start()
     session = await begun(harbour)
-    asking = harbour.legacy(session, call("roots"))
+    asking = harbour.legacy(session, call("berth"))
     question = await sse(asking)
-    assert question["method"] == "roots/list"
-    reply = harbour.legacy(session, {"id": question["id"], "result": {"roots": [{"uri": "file:///a"}]}})
+    assert question["method"] == "elicitation/create"
+    reply = harbour.legacy(session, {"id": question["id"], "result": {"action": "accept", "content": {"name": "Rose"}}})
     await reply.finished()
     assert reply.status == 202
     result = await sse(asking)
-    assert result["result"]["content"] == [{"type": "text", "text": "1"}]  # pyright: ignore[reportIndexIssue, reportArgumentType]
+    assert result["result"]["content"] == [{"type": "text", "text": "Rose"}]  # pyright: ignore[reportIndexIssue, reportArgumentType]
 
 
 async def test_a_client_that_refuses_to_answer_fails_the_call_and_not_the_session(start: Start) -> None:
     harbour = await start()
     session = await begun(harbour)
-    asking = harbour.legacy(session, call("roots"))
+    asking = harbour.legacy(session, call("berth"))
     question = await sse(asking)
-    await harbour.legacy(session, {"id": question["id"], "error": {"code": -32601, "message": "no roots here"}}).finished()
+    await harbour.legacy(session, {"id": question["id"], "error": {"code": -32601, "message": "nobody is here"}}).finished()
     answer = await sse(asking)
-    assert answer["error"] == {"code": -32601, "message": "no roots here"}
+    assert answer["error"] == {"code": -32601, "message": "nobody is here"}
     alive = harbour.legacy(session, call("quick", 2))
     await alive.finished()
     assert alive.status == 200
