@@ -98,7 +98,7 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     app.state.service = service
     app.state.telemetry = telemetry
     app.state.authenticator = authenticator
-    app.add_api_route("/", _front_page, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/", _front_page, methods=["GET"], response_model=None, include_in_schema=False)
     telemetry.instrument_fastapi(app)
     return app
 
