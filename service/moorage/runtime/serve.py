@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from moorage.lifecycle.listeners import Listener
+from moorage.runtime.startup import building
 from moorage.telemetry import logs
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def serve(settings: Settings, *, config_path: str | None = None) -> int:
     Raises:
         SettingsError, TargetError: The service cannot start; nothing of it is left running.
     """
-    from moorage.runtime.master import Application
+    with building():
+        from moorage.runtime.master import Application
 
     _log_to(settings.logs.level, settings.logs.format, config_path)
     server = settings.server

@@ -18,7 +18,7 @@ from uvicorn_worker import UvicornWorker  # pyright: ignore[reportMissingTypeStu
 
 from moorage.errors import MoorageError
 from moorage.runtime.http import bounded_protocol
-from moorage.runtime.startup import PlainStart
+from moorage.runtime.startup import PlainStart, building
 
 _HEARTBEAT_SECONDS: Final = 1
 _LAST_CONNECTIONS_SECONDS: Final = 1
@@ -58,7 +58,8 @@ class MoorageWorker(UvicornWorker):
     def load_wsgi(self) -> None:
         """Build the app."""
         try:
-            super().load_wsgi()
+            with building():
+                super().load_wsgi()
         except MoorageError as refusal:
             self._give_up(refusal)
         finally:  # building the app configures the log, in which these say in ten lines what we say in two
