@@ -10,6 +10,7 @@ Source: MCP 2025-11-25, basic/transports, "Streamable HTTP"; docs/decisions/2026
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -55,6 +56,8 @@ class LegacyEndpoint:
         self._limits = sessions
         self._instruments = instruments
         self._sessions: dict[str, Session] = {}
+        self._owned: Counter[str] = Counter()
+        self.open_streams = 0
         self._accepts = Accepts()
         self._lifespan_state: Any = None
         self._clock: Callable[[], float] = lambda: 0.0
@@ -137,6 +140,7 @@ class LegacyEndpoint:
         answer = await self._run(http, session, message)
         if "result" in answer:
             self._sessions[session.id] = session
+            self._owned[owner] += 1
             self._instruments.session_opened(session.connection.protocol_version)
             await self._respond(http, session, answer)
         else:
@@ -149,7 +153,7 @@ class LegacyEndpoint:
             return "The server is shutting down: initialize again, and another replica will answer"
         if len(self._sessions) >= self._limits.max_sessions:
             return "Too many open sessions"
-        if sum(session.owner == owner for session in self._sessions.values()) >= self._limits.max_sessions_per_principal:
+        if self._owned[owner] >= self._limits.max_sessions_per_principal:
             return "Too many open sessions of this principal"
         return None
 
@@ -161,6 +165,7 @@ class LegacyEndpoint:
 
     async def _end(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is not None:
+            self._owned -= Counter((session.owner,))  # drops an owner that has none left
             self._instruments.session_closed(session.connection.protocol_version, self._clock() - session.opened)
             await session.close()
 
@@ -177,11 +182,6 @@ class LegacyEndpoint:
     def open_sessions(self) -> int:
         """How many sessions there are."""
         return len(self._sessions)
-
-    @property
-    def open_streams(self) -> int:
-        """How many GET streams are open."""
-        return sum(session.stream is not None for session in self._sessions.values())
 
     def end_streams(self) -> None:
         """End every GET stream with a hint to come back: the drain moves clients to another replica."""
@@ -281,6 +281,7 @@ class LegacyEndpoint:
         if session.stream is not None:
             session.stream.end()
         stream = session.stream = EventStream()
+        self.open_streams += 1
         http.observed.streaming("get")
         await http.open_stream([session.header])
         await http.write(b": open\r\n\r\n")
@@ -296,12 +297,14 @@ class LegacyEndpoint:
                 tasks.cancel_scope.cancel()
         finally:
             stream.ended = True
+            self.open_streams -= 1
             if session.stream is stream:
                 session.stream = None
 
 
 def _owner(http: HttpExchange) -> str:
-    return http.principal.name if http.principal is not None else ""
+    """The name that a session belongs to; nobody's name is empty."""
+    return http.principal.name if http.principal is not None and not http.principal.anonymous else ""
 
 
 def _progress_token(params: dict[str, Any] | None) -> str | int | None:
