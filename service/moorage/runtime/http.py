@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from moorage.telemetry import logs
 
 _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 1 << 20
-
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
+_BETWEEN_FIELDS: Final = 4  # bytes: colon, space, line end
+_NO_HEAD: Final = b"<no head is being read>"  # stands in `url`, which uvicorn empties when a head begins
 
 _log = logs.get_logger("moorage.http")
 
@@ -32,7 +33,11 @@ class _Refused(Exception):  # noqa: N818 - a verdict on the request, raised to s
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. The limits are class attributes: `bounded_protocol` makes a class with others."""
+    """One connection. The limits are class attributes: `bounded_protocol` makes a class with others.
+
+    Every request passes here, so bytes are counted once a read and added up only where a read was large enough to matter; one
+    read may overshoot a limit before it is noticed.
+    """
 
     max_header_bytes: ClassVar[int] = 32 * 1024
     max_headers: ClassVar[int] = 100
@@ -41,9 +46,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_head = False
-        self._head_bytes = 0
-        self._silent_bytes = 0  # read since the parser last had something to say: a field that never ends
+        self.url = _NO_HEAD
+        self._read = 0  # bytes in the last read
+        self._unfruitful = 0  # bytes read since the parser last handed on a whole head or a part of a body
         self._head_timer: asyncio.TimerHandle | None = None
         self._framing: bytes | None = None  # of a body that is still to come after a request to upgrade
         self._muted = False
@@ -66,30 +71,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._discard(len(data))
             return
         self._unset_keepalive_if_required()
-        self._silent_bytes += len(data)
+        self._read = len(data)
+        self._unfruitful += self._read
         try:
             self._feed(data)
         except httptools.HttpParserError:
             self._refuse()
             return
-        if self._silent_bytes > self.max_header_bytes:
+        if self.url is not _NO_HEAD:
+            self._wait_for_head()
+        elif self._unfruitful > self.max_header_bytes:  # a trailer without an end, or nothing but line ends
             self._verdict = self._too_large()
             self._refuse()
-        elif self._in_head:
-            if self._head_timer is None:
-                self._arm_head_timer()
-        elif self._answered and not self.transport.is_closing():
+        elif self.cycle and self.cycle.response_complete and not self.transport.is_closing():
             self._arm_keep_alive()
-
-    @property
-    def _last_cycle(self) -> RequestResponseCycle | None:
-        """The request that was complete last; uvicorn's annotation leaves out that there may be none yet."""
-        return cast("RequestResponseCycle | None", self.cycle)
-
-    @property
-    def _answered(self) -> bool:
-        cycle = self._last_cycle
-        return cycle is not None and cycle.response_complete
 
     def _feed(self, data: bytes) -> None:
         while data:
@@ -109,57 +104,60 @@ class BoundedProtocol(HttpToolsProtocol):
         parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
         self._muted = False
+        self.cycle.more_body = True  # the old parser had said that the request is complete; the app has not run since
         return parser
 
-    def on_message_begin(self) -> None:
-        """A head begins."""
-        if self._muted:
-            return
-        super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = self._silent_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the request target."""
-        self._silent_bytes = 0
-        super().on_url(url)
-        if len(self.url) > self.max_target_bytes:
-            self._verdict = (HTTPStatus.REQUEST_URI_TOO_LONG, f"the request target is longer than {self.max_target_bytes} bytes")
-            raise _Refused
-
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one field of the head."""
-        self._silent_bytes = 0
-        if not self._in_head:
-            return  # a trailer
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > self.max_header_bytes or len(self.headers) >= self.max_headers:
+        """Take one field; does what uvicorn's does, without a call in between."""
+        headers = self.headers
+        if len(headers) >= self.max_headers:
             self._verdict = self._too_large()
             raise _Refused
-        super().on_header(name, value.strip(b" \t"))
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """The head is complete: the app hears of the request."""
-        if not self._in_head:
-            return  # of the parser of a body
-        self._in_head = False
-        self._silent_bytes = 0
-        self._disarm_head_timer()
-        if self.parser.should_upgrade():  # nothing here is upgraded to, and the field may be ignored (RFC 9110, 7.8)
-            fields = (name + b": " + value + b"\r\n" for name, value in self.headers if name in _FRAMING)
-            self._framing = b"".join(fields) or None
-        super().on_headers_complete()
+        """The head is complete: judge it, and let the app hear of the request."""
+        if not self._muted:
+            self._judge_head()
+            if self._head_timer is not None:
+                self._disarm_head_timer()
+            if self.parser.should_upgrade():  # nothing here is upgraded to, and the field may be ignored (RFC 9110, 7.8)
+                self._framing = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] in _FRAMING) or None
+            super().on_headers_complete()
+        self._unfruitful = 0
+        self.url = _NO_HEAD
+        self.headers = []  # takes the trailers, and is thrown away with them
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        self._silent_bytes = 0
+        self._unfruitful = 0
         super().on_body(body)
 
-    def on_message_complete(self) -> None:
-        """The request is complete."""
-        self._silent_bytes = 0
-        if self._framing is None:
-            super().on_message_complete()
+    def _judge_head(self) -> None:
+        if len(self.url) > self.max_target_bytes:
+            self._verdict = self._too_long()
+            raise _Refused
+        limit = self.max_header_bytes
+        if (self._read > limit or self._unfruitful > limit) and sum(len(name) + len(value) for name, value in self.headers) > limit:
+            self._verdict = self._too_large()
+            raise _Refused
+
+    def _wait_for_head(self) -> None:
+        """Go on waiting for the rest of a head, unless it is too large already."""
+        if not self.headers and len(self.url) > self.max_target_bytes:
+            self._verdict = self._too_long()
+            self._refuse()
+        elif self._unfruitful > self.max_header_bytes + self.max_target_bytes + _BETWEEN_FIELDS * self.max_headers:
+            self._verdict = self._too_large()
+            self._refuse()
+        elif self._head_timer is None:
+            self._arm_head_timer()
+
+    def _too_long(self) -> tuple[HTTPStatus, str]:
+        return HTTPStatus.REQUEST_URI_TOO_LONG, f"the request target is longer than {self.max_target_bytes} bytes"
 
     def _too_large(self) -> tuple[HTTPStatus, str]:
         limits = f"{self.max_header_bytes} bytes or more than {self.max_headers} fields"
@@ -179,7 +177,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _on_head_timeout(self) -> None:
         self._head_timer = None
-        if self._in_head:
+        if self.url is not _NO_HEAD:
             self._verdict = (HTTPStatus.REQUEST_TIMEOUT, f"no complete header within {self.head_timeout_seconds:g} seconds")
             self._refuse()
         elif not self.transport.is_closing():
@@ -191,10 +189,10 @@ class BoundedProtocol(HttpToolsProtocol):
         _log.info("http.refused", status=status.value, reason=reason)
         self._discarded = 0
         self._disarm_head_timer()
-        cycle = self._last_cycle
-        if cycle is None or cycle.response_complete:
+        cycle = self.cycle
+        if not cycle or cycle.response_complete:  # uvicorn's annotation leaves out that there may be none yet
             self._answer(status, reason)
-        elif self._in_head:
+        elif self.url is not _NO_HEAD:
             cycle.keep_alive = False  # the last request that was well-formed is answered, then the connection closes
         elif cycle.response_started or self.pipeline:
             self.transport.close()
