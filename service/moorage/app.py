@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -37,14 +38,15 @@ from moorage.telemetry.observer import Observer
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from moorage.settings import Settings
+    from moorage.settings import DrainSettings, Settings
 
 MCP_PATHS: Final = frozenset({"/mcp", "/mcp/"})
 """Both are the endpoint: a redirect between them is downgraded to http by many a proxy."""
 
 _KEYS_LOOKED_AT_EVERY_SECONDS: Final = 1.0
-_FLUSH_SECONDS: Final = 3.0
-_RESERVED_FOR_CANCELLING_SECONDS: Final = 2.0
+_MOST_FLUSH_SECONDS: Final = 3.0
+_MOST_CLOSING_SECONDS: Final = 1.0
+_MOST_CANCELLING_SECONDS: Final = 2.0
 
 log = structlog.get_logger("moorage")
 
@@ -126,7 +128,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
 
     async def drain() -> None:
         if lifecycle.begin_drain():
-            await run_drain(drain_steps(service, settings), settings.drain.budget_seconds, log)
+            await run_drain(drain_steps(service, settings), Budget.of(settings.drain).serving, log)
 
     try:
         async with admin, service.running(), anyio.create_task_group() as tasks:
@@ -140,18 +142,44 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
             lifecycle.stopped()
             tasks.cancel_scope.cancel()
     finally:
-        await telemetry.shutdown(_FLUSH_SECONDS)
+        await telemetry.shutdown(Budget.of(settings.drain).flushing)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How the seconds between SIGTERM and exit (`drain.budget_seconds`) are shared out.
+
+    Attributes:
+        serving: For the steps of the drain.
+        finishing: Of these, for calls to finish by themselves.
+        cancelling: Of these, for calls that were interrupted.
+        flushing: For telemetry, after the server's last second.
+    """
+
+    serving: float
+    finishing: float
+    cancelling: float
+    flushing: float
+
+    @classmethod
+    def of(cls, drain: DrainSettings) -> Budget:
+        """Share out; a small budget keeps the proportions of a large one."""
+        whole = drain.budget_seconds
+        flushing = min(_MOST_FLUSH_SECONDS, 0.15 * whole)
+        serving = whole - flushing - min(_MOST_CLOSING_SECONDS, 0.05 * whole)
+        cancelling = min(_MOST_CANCELLING_SECONDS, 0.1 * whole)
+        return cls(serving, max(0.0, serving - drain.settle_seconds - cancelling), cancelling, flushing)
 
 
 def drain_steps(service: McpService, settings: Settings) -> Sequence[Step]:
     """What happens between SIGTERM and the end of serving; readiness is false before the first."""
-    patience = max(0.0, settings.drain.budget_seconds - settings.drain.settle_seconds - _RESERVED_FOR_CANCELLING_SECONDS)
+    budget = Budget.of(settings.drain)
     return (
         Step("settle", lambda: asyncio.sleep(settings.drain.settle_seconds)),
         Step("refuse-sessions", _awaitable(service.refuse_sessions)),
         Step("end-streams", _awaitable(service.end_streams)),
-        Step("finish-calls", service.finish_calls, budget=patience),
-        Step("cancel-calls", service.cancel_calls, budget=_RESERVED_FOR_CANCELLING_SECONDS),
+        Step("finish-calls", service.finish_calls, budget=budget.finishing),
+        Step("cancel-calls", service.cancel_calls, budget=budget.cancelling),
     )
 
 
