@@ -8,6 +8,7 @@ further writes are dropped: a tool that reports progress after its call is over 
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,13 @@ CLIENT_GONE: Final = 499
 
 RETRY_AFTER: Final[Header] = (b"retry-after", b"1")
 """Seconds after which a refused client may come back."""
+
+STREAM_HEAD_AFTER: Final = 0.02
+"""Seconds from a POST to the earliest head of a streamed answer to it.
+
+Proxies on Go's net/http (Traefik, Caddy) cut an answer off when it begins before they have put the request's body away; a body
+that is answered whole fits into their buffer, a stream does not. Source: docs/decisions/2026-11-22-stream-head.md
+"""
 
 _NO_CONTENT: Final = 204
 _EMPTY: Final[Header] = (b"content-length", b"0")
@@ -61,6 +69,7 @@ class HttpExchange:
     __slots__ = (
         "_asgi_send",
         "_request",
+        "_started",
         "body",
         "ended",
         "extra_headers",
@@ -82,6 +91,7 @@ class HttpExchange:
         self.observed = observed
         self._asgi_send = send
         self._request: Request | None = None
+        self._started = get_running_loop().time()
         self.body = b""
         self.status = CLIENT_GONE
         self.streaming = False
@@ -161,6 +171,8 @@ class HttpExchange:
         if self.ended:
             return
         if message["type"] == "http.response.start":
+            if any(header == SSE_HEADERS[0] for header in message.get("headers", ())):
+                await self._head_may_go()
             self.status = message["status"]
             message = {**message, "headers": [*message.get("headers", ()), *self.extra_headers]}
             self.streaming = True
@@ -188,8 +200,16 @@ class HttpExchange:
         """Commit to `text/event-stream`."""
         if self.responded:
             return
+        await self._head_may_go()
+        if self.responded:  # the call ended while its first event waited
+            return
         self.status, self.streaming = 200, True
         await self._write({"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS, *headers, *self.extra_headers]})
+
+    async def _head_may_go(self) -> None:
+        early = self._started + STREAM_HEAD_AFTER - get_running_loop().time()
+        if early > 0 and self.scope["method"] == "POST":
+            await asyncio.sleep(early)
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Write a part of the stream; after the last part nothing is written any more."""

@@ -27,6 +27,7 @@ class Ship(BaseModel):
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 META = {
+    "progressToken": "progress",
     "io.modelcontextprotocol/protocolVersion": MODERN,
     "io.modelcontextprotocol/clientCapabilities": {},
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
@@ -41,6 +42,7 @@ class Harbour:
     app: MoorageApp
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
+    background: asyncio.Task[None] | None = None
 
     def open(self, method: str = "POST", headers: Mapping[str, str | None] | None = None, body: Any = b"", *more: bytes) -> Exchange:
         """Begin one exchange."""
@@ -114,6 +116,18 @@ async def start(anyio_backend: str) -> Any:
 def _tools(server: MCPServer[Any], harbour: Harbour) -> None:
     @server.tool()
     async def quick() -> str:
+        return "done"
+
+    @server.tool()
+    async def steps(ctx: Context[Any, Any]) -> str:
+        for step in range(3):
+            await ctx.report_progress(step, 3)
+        return "done"
+
+    @server.tool()
+    async def hasty(ctx: Context[Any, Any]) -> str:
+        harbour.background = asyncio.create_task(ctx.report_progress(1, 2))
+        await asyncio.sleep(0)
         return "done"
 
     @server.tool()
