@@ -166,10 +166,18 @@ class ModernEndpoint:
             message = f"The request id must be a string or an integer of at most {MAX_ID_LENGTH} characters"
             await http.respond_error(400, INVALID_REQUEST, message)
             return
+        call = Call(http, None, None, streams=False, now=self._clock())
+        call.watched = True  # the SDK's endpoint watches for itself
+        if await self._in_flight.run(call, self._served_by_sdk(http)) is None:
+            error = {"code": CONNECTION_CLOSED, "message": "The server is shutting down"}
+            await self._respond(http, 503, {"jsonrpc": "2.0", "id": None, "error": error})
+
+    async def _served_by_sdk(self, http: HttpExchange) -> bool:
         scope = {**http.request.scope, "headers": [(name, value.strip(b" \t")) for name, value in http.scope["headers"]]}
         await sdk.handle_modern_request(
             self._server, None, self._json_responses, self._lifespan_state, scope, http.replay_body(), http.send
         )
+        return True
 
     def _acceptable(self, accept: bytes | None) -> bool:
         json_ok, sse_ok = self._accepts(accept)
