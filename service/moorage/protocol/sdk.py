@@ -1,14 +1,14 @@
 """Every private part of the SDK that moorage relies on, in one module.
 
 Each is named in `PRIVATE_PARTS` and probed by `missing_parts()` when the process starts: with another SDK release under us the
-endpoint falls back to the SDK's own path and says so, instead of failing in a call. Nothing else may import an underscored
+endpoint takes the SDK's own kernel for every call and says so, instead of failing in one (only the low-level server has to be
+there: without it there is nothing to serve). Nothing else may import an underscored
 SDK module or touch an underscored SDK attribute (ruff TID251 and SLF001 hold that).
 """
 
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -43,26 +43,17 @@ __all__ = [
     "user_middleware",
 ]
 
-PRIVATE_PARTS: Final[Mapping[str, tuple[Any, str]]] = {
-    "MCPServer._lowlevel_server": (MCPServer.__init__, "_lowlevel_server"),
-    "MCPServer._tool_manager": (MCPServer.__init__, "_tool_manager"),
-    "MCPServer._prompt_manager": (MCPServer.__init__, "_prompt_manager"),
-    "MCPServer._handle_call_tool": (MCPServer, "_handle_call_tool"),
-    "ServerRunner._make_context": (ServerRunner, "_make_context"),
-    "ServerRunner._compose_server_middleware": (ServerRunner, "_compose_server_middleware"),
-    "ServerRunner._serialize": (ServerRunner, "_serialize"),
+PRIVATE_PARTS: Final[Mapping[type[Any], tuple[str, ...]]] = {
+    MCPServer: ("_lowlevel_server", "_tool_manager", "_prompt_manager", "_handle_call_tool"),
+    ServerRunner: ("_make_context", "_compose_server_middleware", "_serialize"),
 }
-"""What is relied on, and where its presence shows: an attribute of a class, or a name that a constructor assigns."""
+"""What is relied on, by class; of `MCPServer` a part may also be what each server object has of its own."""
 
 
-def missing_parts() -> list[str]:
+def missing_parts(target: MCPServer[Any]) -> list[str]:
     """The private parts that this SDK release does not have (empty for the release that moorage was built on)."""
-    missing: list[str] = []
-    for name, (holder, attribute) in PRIVATE_PARTS.items():
-        present = attribute in inspect.getsource(holder) if inspect.isfunction(holder) else hasattr(holder, attribute)
-        if not present:
-            missing.append(name)
-    return missing
+    holders: Mapping[type[Any], Any] = {MCPServer: target, ServerRunner: ServerRunner}
+    return [f"{kind.__name__}.{part}" for kind, parts in PRIVATE_PARTS.items() for part in parts if not hasattr(holders[kind], part)]
 
 
 def low_level(target: MCPServer[Any] | Server[Any]) -> Server[Any]:

@@ -47,10 +47,11 @@ class McpService:
     def __init__(self, target: MCPServer[Any] | Server[Any], settings: Settings, instruments: Instruments) -> None:
         self.server = sdk.low_level(target)
         sdk.remove_sdk_tracing(self.server)
-        observed = Observed(target, self.server)
+        known = target if isinstance(target, MCPServer) and _is_known_release(target) else None
+        observed = Observed(known or self.server, self.server)
         self.server.middleware.insert(0, observed)
         self.in_flight = InFlight(settings.http.ping_seconds)
-        hot = HotTools(target, self.server) if isinstance(target, MCPServer) and _may_be_hot() else None
+        hot = None if known is None else HotTools(known, self.server)
         self._legacy = LegacyEndpoint(self.server, self.in_flight, http=settings.http, sessions=settings.sessions, instruments=instruments)
         self._modern = ModernEndpoint(
             self.server,
@@ -148,8 +149,8 @@ def _is_legacy(protocol_version: bytes | None) -> bool:
     return protocol_version is None or protocol_version.strip(b" \t") in HANDSHAKE_VERSIONS
 
 
-def _may_be_hot() -> bool:
-    missing = sdk.missing_parts()
+def _is_known_release(target: MCPServer[Any]) -> bool:
+    missing = sdk.missing_parts(target)
     if missing:
         log.warning("mcp.sdk_changed", sdk=SDK_VERSION, missing=missing, effect="every call takes the SDK's own path")
     return not missing
