@@ -165,7 +165,9 @@ class LegacyEndpoint:
 
     async def _end(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is not None:
-            self._owned -= Counter((session.owner,))  # drops an owner that has none left
+            self._owned[session.owner] -= 1
+            if not self._owned[session.owner]:
+                del self._owned[session.owner]
             self._instruments.session_closed(session.connection.protocol_version, self._clock() - session.opened)
             await session.close()
 
@@ -283,14 +285,14 @@ class LegacyEndpoint:
         stream = session.stream = EventStream()
         self.open_streams += 1
         http.observed.streaming("get")
-        await http.open_stream([session.header])
-        await http.write(b": open\r\n\r\n")
 
         async def leave(scope: anyio.CancelScope) -> None:
             await http.disconnected()
             scope.cancel()
 
         try:
+            await http.open_stream([session.header])
+            await http.write(b": open\r\n\r\n")
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(leave, tasks.cancel_scope)
                 await stream.pump(http, self._http.ping_seconds)
