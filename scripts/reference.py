@@ -18,8 +18,23 @@ from moorage.settings import Section, Settings
 from moorage.settings_catalogue import Known, known_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-WRITTEN_BY_THE_CHART = frozenset({"target", "security.api_keys", "security.api_keys_file", "security.allow_anonymous"})
-"""Settings that follow from other values of the chart (target, auth.*), so that `config:` does not take them."""
+WRITTEN_BY_THE_CHART = frozenset(
+    {
+        "target",
+        "server.replicas",
+        "security.api_keys",
+        "security.api_keys_file",
+        "security.allow_anonymous",
+        "security.sealing_keys",
+        "security.sealing_keys_file",
+        "store.url",
+        "store.url_file",
+        "store.ca_file",
+        "relay.host",
+        "relay.advertise",
+    }
+)
+"""Settings that follow from other values of the chart, or from the pod, so that `config:` does not take them."""
 
 _UNITS = (("MiB", 1024 * 1024), ("KiB", 1024))
 _HELP_WIDTH = 100

@@ -85,7 +85,15 @@ class ServerSettings(Section):
         unit="processes",
         ge=1,
         le=64,
-        reason="A legacy session lives in one process: scale by pods, where stickiness can find it again.",
+        reason="A pod with one process is the simplest thing to probe, measure and scale: add pods.",
+    )
+    replicas: int = setting(
+        1,
+        "Replicas that share the address, as far as whoever deploys them knows.",
+        unit="replicas",
+        ge=1,
+        le=10_000,
+        reason="More than one without a store is worth a warning; the chart sets it.",
     )
     backlog: int = setting(
         2048,
@@ -202,11 +210,22 @@ class SecuritySettings(Section):
         "Serve requests without a key also on an address that others can reach.",
         reason="Open to the world is a decision, never a default.",
     )
+    sealing_keys: SecretStr | None = setting(
+        None,
+        "Keys that seal session ids and requestState, one a line, as `moorage keys sealing` prints them; the first seals, all open.",
+        reason="A process makes one for its own life; replicas have to share them. Prefer sealing_keys_file.",
+    )
+    sealing_keys_file: str | None = setting(
+        None,
+        "Path of a file with sealing keys; it is read again when it changes.",
+        reason="A mounted Secret is rotated in place.",
+    )
 
     @model_validator(mode="after")
     def _one_place_for_keys(self) -> "SecuritySettings":
-        if self.api_keys is not None and self.api_keys_file is not None:
-            raise ValueError("security.api_keys and security.api_keys_file are both set: keep one of them")
+        for name in ("api_keys", "sealing_keys"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ValueError(f"security.{name} and security.{name}_file are both set: keep one of them")
         return self
 
     @property
@@ -226,6 +245,57 @@ class SessionSettings(Section):
         le=86_400,
         reason="Longer than a coffee break, shorter than forgetting: clients seldom say goodbye.",
     )
+    lifetime_seconds: float = setting(
+        86_400.0,
+        "Age at which a legacy session ends when there is no store; until then a replica that did not see its end may still serve it.",
+        unit="seconds",
+        ge=60,
+        le=2_592_000,
+        reason="A day's work. With a store, silence alone ends a session.",
+    )
+    park_after_seconds: float = setting(
+        30.0,
+        "Silence after which an idle legacy session is dropped from memory; its next request brings it back, here or elsewhere.",
+        unit="seconds",
+        ge=0,
+        le=3600,
+        reason="Longer than the pauses within a conversation, so that a busy session stays where it is.",
+    )
+    lease_seconds: float = setting(
+        5.0,
+        "How long a process may be out of touch with the store before other replicas take its sessions over.",
+        unit="seconds",
+        ge=2,
+        le=60,
+        reason="Survives a slow second of the store; a process that died is noticed sooner, by its closed door.",
+    )
+    stream_max_age_seconds: float = setting(
+        3600.0,
+        "Age at which a legacy event stream is ended with a hint to come back, give or take a tenth; 0 leaves it open.",
+        unit="seconds",
+        ge=0,
+        le=86_400,
+        reason="Long-lived connections pin load to old pods; a few seconds an hour move it.",
+    )
+    log_seconds: float = setting(
+        300.0,
+        "How long events are kept for a client that resumes a stream.",
+        unit="seconds",
+        ge=10,
+        le=86_400,
+        reason="A train through a tunnel, a laptop that changes networks.",
+    )
+    log_events: int = setting(
+        1000, "Most events kept for one session.", unit="events", ge=10, le=100_000, reason="Bounds what a resume has to replay."
+    )
+    log_bytes: int = setting(
+        512 * KIBIBYTE,
+        "Most bytes of events kept for one session.",
+        unit="bytes",
+        ge=16 * KIBIBYTE,
+        le=64 * MEBIBYTE,
+        reason="A replay fits in a stream's buffers.",
+    )
     max_sessions: int = setting(
         10_000,
         "Legacy sessions in a process; more get 503.",
@@ -236,7 +306,7 @@ class SessionSettings(Section):
     )
     max_sessions_per_principal: int = setting(
         1000,
-        "Legacy sessions of one principal in a process; more get 503.",
+        "Legacy sessions of one principal, in a process or, with a store, in the whole deployment; more get 503.",
         unit="sessions",
         ge=1,
         le=1_000_000,
@@ -249,6 +319,87 @@ class SessionSettings(Section):
         ge=1,
         le=100_000,
         reason="Each holds a connection and its buffers for hours.",
+    )
+
+
+_STORE_SCHEMES: Final = frozenset(
+    f"{name}{kind}{tls}" for name in ("redis", "valkey") for kind in ("", "+sentinel", "+cluster") for tls in ("", "+tls")
+) | {"rediss", "valkeys"}
+
+
+STORE_URL_HINT: Final = (
+    "write redis://host:port/db, redis+sentinel://host:port,host:port/service or redis+cluster://host:port,host:port,"
+    " with +tls before :// for TLS; valkey may stand for redis"
+)
+
+
+def is_store_url(text: str) -> bool:
+    """Tell whether a text begins like the URL of a store."""
+    scheme, separator, rest = text.partition("://")
+    return scheme in _STORE_SCHEMES and bool(separator) and bool(rest)
+
+
+class StoreSettings(Section):
+    """The Redis or Valkey that replicas share; without one, sessions live by their sealed ids alone."""
+
+    url: SecretStr | None = setting(
+        None,
+        "Where it is: redis://[user:password@]host:port/db, redis+sentinel://host:port,.../service, redis+cluster://host:port,...;"
+        " +tls before :// for TLS.",
+        reason="One replica needs none. It may hold a password: prefer url_file.",
+    )
+    url_file: str | None = setting(None, "Path of a file with the URL, read at the start.", reason="A mounted Secret.")
+    ca_file: str | None = setting(
+        None, "Path of the certificates that the store's own is checked against.", reason="The system's, when there is none."
+    )
+    prefix: str = setting(
+        "moorage", "What all keys begin with.", min_length=1, max_length=64, reason="Deployments that share a store do not share sessions."
+    )
+    timeout_seconds: float = setting(
+        2.0,
+        "How long one answer of the store may take.",
+        unit="seconds",
+        ge=0.1,
+        le=30,
+        reason="Far beyond a healthy answer, and well within a lease.",
+    )
+
+    @model_validator(mode="after")
+    def _names_one_store(self) -> "StoreSettings":
+        if self.url is not None and self.url_file is not None:
+            raise ValueError("store.url and store.url_file are both set: keep one of them")
+        if self.url is not None and not is_store_url(self.url.get_secret_value()):
+            raise ValueError(f"store.url is not the URL of a store: {STORE_URL_HINT}")
+        return self
+
+    @property
+    def configured(self) -> bool:
+        """Tell whether there is a store."""
+        return self.url is not None or self.url_file is not None
+
+
+class RelaySettings(Section):
+    """The internal door at which replicas hand each other requests; it opens only where there is a store."""
+
+    host: str = setting("127.0.0.1", "Address that the door binds to.", min_length=1, reason="The chart sets 0.0.0.0.")
+    port: int = setting(
+        9191,
+        "Port of the door; with several workers each takes the next free one from here on. 0 takes any free one.",
+        unit="port",
+        ge=0,
+        le=65535,
+        reason="Beside the admin port.",
+    )
+    advertise: str | None = setting(
+        None, "Host under which other replicas reach the door.", reason="`relay.host` where that is an address; the chart sets the pod's."
+    )
+    connect_seconds: float = setting(
+        0.5,
+        "How long a connection to another replica may take.",
+        unit="seconds",
+        ge=0.05,
+        le=10,
+        reason="Far beyond a round trip inside a cluster.",
     )
 
 
@@ -316,6 +467,8 @@ class Settings(Section):
     http: HttpSettings = HttpSettings()
     security: SecuritySettings = SecuritySettings()
     sessions: SessionSettings = SessionSettings()
+    store: StoreSettings = StoreSettings()
+    relay: RelaySettings = RelaySettings()
     drain: DrainSettings = DrainSettings()
     logs: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -84,7 +84,7 @@ def test_keys_and_sections_without_a_value_say_nothing(write_config: WriteConfig
 @pytest.mark.parametrize(
     ("variable", "line"),
     [
-        ("MOORAGE_SERVER_PORT", "unknown variable MOORAGE_SERVER_PORT; did you mean MOORAGE_SERVER__PORT or MOORAGE_ADMIN__PORT?"),
+        ("MOORAGE_SERVER_PORT", "unknown variable MOORAGE_SERVER_PORT; did you mean MOORAGE_SERVER__PORT or MOORAGE_RELAY__PORT?"),
         ("MOORAGE_ALLOWED_HOSTS", "unknown variable MOORAGE_ALLOWED_HOSTS; did you mean MOORAGE_SECURITY__ALLOWED_HOSTS?"),
         ("MOORAGE_DRAIN__BUDGET", "unknown variable MOORAGE_DRAIN__BUDGET; did you mean MOORAGE_DRAIN__BUDGET_SECONDS?"),
         ("MOORAGE_QQQQ", "unknown variable MOORAGE_QQQQ"),
@@ -118,7 +118,7 @@ def test_variables_that_only_start_like_ours_are_no_settings() -> None:
     [
         ("server: {prot: 1}", "unknown key server.prot in {}; did you mean server.port?"),
         ("securty: {allow_anonymous: true}", "unknown key securty in {}; did you mean security?"),
-        ("port: 1", "unknown key port in {}; did you mean admin.port or server.port?"),
+        ("port: 1", "unknown key port in {}; did you mean relay.port or admin.port?"),
         ("logs: loud", "logs in {} is a section: it takes keys, not str"),
         ("server: {port: '1'}", "server.port = '1' (file {}) is not allowed: it takes a whole number from 0 to 65535 (port)"),
         ("server: {workers: true}", "server.workers = true (file {}) is not allowed: it takes a whole number from 1 to 64 (processes)"),

@@ -28,7 +28,7 @@ def test_each_setting_has_description_reason_and_range(known: Known) -> None:
 @pytest.mark.parametrize("known", [known for known in ALL if known.secret], ids=lambda known: known.path)
 def test_each_secret_can_come_from_a_file_and_is_never_shown(known: Known) -> None:
     assert f"{known.path}_file" in known_settings()
-    settings = load_settings({known.path: "canary"}, {}).settings
+    settings = load_settings({known.path: "redis://canary"}, {}).settings  # what any secret may look like
     assert "canary" not in known.show(value_of(settings, known.path)) + repr(settings) + str(settings)
 
 
@@ -65,6 +65,13 @@ def test_keys_are_demanded_on_loopback_too_once_there_are_some() -> None:
 def test_keys_in_two_places_are_refused() -> None:
     message = refusal(security__api_keys="ci:00", security__api_keys_file="/run/keys")
     assert message == "security.api_keys and security.api_keys_file are both set: keep one of them"
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://cache:6379", "redis:cache", "redis+cluster+sentinel://a"])
+def test_what_is_not_the_url_of_a_store_is_refused_without_showing_it(url: str) -> None:
+    message = refusal(store__url=url)
+    assert message.startswith("store.url is not the URL of a store: write redis://host:port/db")
+    assert url not in message
 
 
 def test_a_settle_time_that_eats_the_drain_budget_is_refused() -> None:
