@@ -6,7 +6,6 @@ reaches a message or a log. Leaves reading the HTTP header to `authn`.
 """
 
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import structlog
 
 from moorage.errors import SettingsError
 from moorage.security.principal import Principal
+from moorage.security.watched_file import WatchedFile
 from moorage.settings import SecuritySettings
 
 PREFIX: Final = "moor_"
@@ -119,9 +119,8 @@ class KeyFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+        self._file = WatchedFile(path, what="API keys", max_bytes=MAX_FILE_BYTES, hint=_LINE_HINT)
         self._callbacks: list[Callable[[], None]] = []
-        self._signature = self._stat()
         self.ring = self._load()
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -130,10 +129,8 @@ class KeyFile:
 
     def refresh(self) -> bool:
         """Read the file again if it is another one by time, size or inode; tell whether the keys are new."""
-        signature = self._stat()
-        if signature == self._signature:
+        if not self._file.changed():
             return False
-        self._signature = signature  # before reading: what is written meanwhile is noticed next time
         try:
             self.ring = self._load()
         except SettingsError as exc:
@@ -144,25 +141,8 @@ class KeyFile:
         _log.info("api_keys.loaded", keys=len(self.ring), names=len(self.ring.names))
         return True
 
-    def _stat(self) -> tuple[int, ...] | None:
-        try:
-            status = os.stat(self._path)
-        except OSError:
-            return None
-        return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-
     def _load(self) -> KeyRing:
-        try:
-            with self._path.open("rb") as file:
-                content = file.read(MAX_FILE_BYTES + 1)
-            text = content.decode("utf-8")
-        except OSError as exc:
-            raise SettingsError(f"cannot read the API keys in {self._path}: {exc.strerror}") from exc
-        except UnicodeDecodeError:
-            raise SettingsError(f"the API keys in {self._path} are not UTF-8 text", _LINE_HINT) from None
-        if len(content) > MAX_FILE_BYTES:
-            raise SettingsError(f"the API keys in {self._path} are more than {MAX_FILE_BYTES} bytes", _LINE_HINT)
-        return KeyRing.parse(text, str(self._path))
+        return KeyRing.parse(self._file.read(), str(self._file.path))
 
 
 def key_source(settings: SecuritySettings) -> KeySource | None:
