@@ -128,7 +128,7 @@ def config(*, as_json: bool, **options: Any) -> None:
 
 @cli.group()
 def keys() -> None:
-    """Make API keys."""
+    """Make API keys and sealing keys."""
 
 
 @keys.command()
@@ -152,6 +152,19 @@ def hash_key(name: str) -> None:
 
     token: str = click.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     click.echo(stored_line(name, token.strip()))
+
+
+@keys.command()
+def sealing() -> None:
+    """Make a key that seals session ids: print the line to store."""
+    from moorage.security.keyring import generate
+
+    click.echo(
+        "A key that every replica shares. The line to store, in the file that security.sealing_keys_file"
+        " (MOORAGE_SECURITY__SEALING_KEYS_FILE) names; the first line seals, all open:",
+        err=True,
+    )
+    click.echo(generate())
 
 
 @cli.command()

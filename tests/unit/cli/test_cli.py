@@ -16,6 +16,7 @@ from moorage import __version__
 from moorage.cli import cli
 from moorage.errors import TargetError
 from moorage.security.api_keys import KeyRing, generate
+from moorage.security.keyring import SealingKeys
 from moorage.settings_catalogue import known_settings
 
 
@@ -158,12 +159,23 @@ def test_a_key_from_standard_input_is_hashed_and_not_repeated() -> None:
     assert token not in result.output
 
 
+def test_a_new_sealing_key_is_printed_alone_and_explained_beside() -> None:
+    result = run("keys", "sealing")
+    (line,) = result.stdout.splitlines()
+    assert len(SealingKeys.parse(line)) == 1
+    assert "MOORAGE_SECURITY__SEALING_KEYS_FILE" in result.stderr
+    assert line not in result.stderr
+    assert run("keys", "sealing").stdout != result.stdout
+
+
 def test_version_names_what_a_bug_report_needs() -> None:
     assert run("version").stdout.startswith(f"moorage {__version__} (mcp 2.")
     assert run("--version").stdout == f"{__version__}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["dev"], ["config"], ["keys"], ["keys", "new"], ["keys", "hash"], ["version"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["dev"], ["config"], ["keys"], ["keys", "new"], ["keys", "hash"], ["keys", "sealing"], ["version"]]
+)
 def test_every_command_has_help(command: list[str]) -> None:
     result = run(*command, "-h")
     assert result.exit_code == 0
