@@ -3,10 +3,11 @@
 import pytest
 import structlog
 
-from moorage.security import api_keys
+from moorage.security import api_keys, keyring
 
 
 @pytest.fixture(autouse=True)
 def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     structlog.reset_defaults()
-    monkeypatch.setattr(api_keys, "_log", structlog.get_logger("moorage.security"))
+    for module in (api_keys, keyring):
+        monkeypatch.setattr(module, "_log", structlog.get_logger("moorage.security"))
