@@ -1,0 +1,81 @@
+"""What a replica shows at another's relay door: who asks, for which owner, and for exactly which body.
+
+Sealed with the shared ring, so that nobody else can make one, and bound to owner, method, session and body, so that it serves for
+nothing else. Its age is told by the store's clock: the clocks of replicas play no part.
+
+Source: docs/decisions/2026-11-24-relay.md
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from moorage.security.principal import Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from moorage.security.keyring import Sealer
+
+PURPOSE: Final = "relay-hop"
+HEADER: Final = b"x-moorage-hop"
+MAX_AGE_SECONDS: Final = 30.0
+
+_DIGEST_BYTES: Final = 16
+
+
+class _Wire(msgspec.Struct, array_like=True):
+    owner: str
+    at: float
+    digest: bytes
+    name: str
+    key_id: str
+    scopes: tuple[str, ...]
+    anonymous: bool
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(_Wire).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Hops:
+    """Makes and reads them.
+
+    Attributes:
+        sealer: Of the purpose `PURPOSE`.
+        clock: The store's, in seconds.
+    """
+
+    sealer: Sealer
+    clock: Callable[[], float]
+
+    def make(self, owner: str, method: str, session: bytes, body: bytes, principal: Principal) -> bytes:
+        """The value of the header for one request to one owner."""
+        scopes = tuple(sorted(principal.scopes))
+        wire = _Wire(owner, self.clock(), _digest(method, session, body), principal.name, principal.key_id, scopes, principal.anonymous)
+        return base64.urlsafe_b64encode(self.sealer.seal(_encode(wire)))
+
+    def read(self, header: bytes, owner: str, method: str, session: bytes, body: bytes) -> Principal | None:
+        """On whose behalf a request comes; None when it was not made for this owner and these bytes, or not lately."""
+        try:
+            opened = self.sealer.open(base64.urlsafe_b64decode(header))
+            wire = _decode(opened) if opened is not None else None
+        except (ValueError, msgspec.MsgspecError):
+            return None
+        if wire is None or wire.owner != owner or wire.digest != _digest(method, session, body):
+            return None
+        if abs(self.clock() - wire.at) > MAX_AGE_SECONDS:
+            return None
+        return Principal(wire.name, wire.key_id, frozenset(wire.scopes), wire.anonymous)
+
+
+def _digest(method: str, session: bytes, body: bytes) -> bytes:
+    whole = hashlib.sha256(method.encode() + b"\0" + session + b"\0")
+    whole.update(body)
+    return whole.digest()[:_DIGEST_BYTES]

@@ -1,0 +1,111 @@
+"""The way to a session's owner: one hop, streaming, and a verdict when there is no answer.
+
+`Relay.ask` yields the owner's response while it is open; leaving the context closes the hop, which the owner sees as its client
+leaving. Promises to tell apart what matters for a takeover: the owner is gone (nothing was processed), it says that it is not the owner, it
+does not answer (nobody knows), or it was lost after it had the request. Leaves what follows from that to the caller.
+
+Source: docs/decisions/2026-11-24-relay.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import httpcore2 as httpcore
+
+from moorage.sessions.hop import HEADER
+
+if TYPE_CHECKING:
+    from moorage.security.principal import Principal
+    from moorage.sessions.hop import Hops
+
+Header = tuple[bytes, bytes]
+
+NOT_THE_OWNER: Final = 421
+_IDLE_SECONDS: Final = 30.0
+_KEPT_OPEN: Final = 256
+
+_OWN_HOP: Final = frozenset(
+    {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-authorization", b"proxy-connection"}
+    | {b"content-length", b"expect", b"authorization", b"cookie", b"traceparent", b"tracestate", HEADER}
+)
+"""Fields that belong to the client's own hop, or that no other process has any business to see."""
+
+_LEFT_OUT: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"date", b"server"})
+
+
+class OwnerGone(Exception):  # noqa: N818 - a verdict
+    """Nobody listens at the owner's address, or somebody else does: it did not get the request."""
+
+
+class OwnerSilent(Exception):  # noqa: N818 - a verdict
+    """No connection within the time for one: nobody knows whether the owner lives. It did not get the request."""
+
+
+class OwnerLost(Exception):  # noqa: N818 - a verdict
+    """The connection broke after the request was sent: what the owner did with it is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An owner's response as it comes."""
+
+    status: int
+    headers: list[Header]
+    parts: AsyncIterator[bytes]
+
+
+class Relay:
+    """Requests to other replicas.
+
+    Args:
+        hops: What proves them.
+        connect_seconds: Longest time to a connection (`relay.connect_seconds`).
+        silence_seconds: Longest silence of an owner that is expected to send keep-alives.
+    """
+
+    def __init__(self, hops: Hops, *, connect_seconds: float, silence_seconds: float) -> None:
+        self._hops = hops
+        self._timeout = {"connect": connect_seconds, "pool": connect_seconds, "write": silence_seconds, "read": silence_seconds}
+        # Streams stay open for hours: apart, so that calls are not looked up among thousands of them.
+        self._calls = httpcore.AsyncConnectionPool(
+            max_connections=None, max_keepalive_connections=_KEPT_OPEN, keepalive_expiry=_IDLE_SECONDS
+        )
+        self._streams = httpcore.AsyncConnectionPool(max_connections=None, max_keepalive_connections=0)
+
+    @asynccontextmanager
+    async def ask(
+        self, owner: str, address: str, method: str, headers: Iterable[Header], body: bytes, principal: Principal, trace: bytes | None
+    ) -> AsyncGenerator[Answer, None]:
+        """Pass a request on and yield the response.
+
+        Raises:
+            OwnerGone, OwnerSilent, OwnerLost: The last one also while the response is read.
+        """
+        passed = [header for header in headers if header[0] not in _OWN_HOP]
+        session = next((value for name, value in passed if name == b"mcp-session-id"), b"")
+        passed.append((HEADER, self._hops.make(owner, method, session.strip(), body, principal)))
+        if trace is not None:
+            passed.append((b"traceparent", trace))
+        pool = self._streams if method == "GET" else self._calls
+        extensions: dict[str, Any] = {"timeout": self._timeout}
+        try:
+            async with pool.stream(method, f"http://{address}/mcp", headers=passed, content=body, extensions=extensions) as response:
+                if response.status == NOT_THE_OWNER:
+                    raise OwnerGone
+                kept = [(name.lower(), value) for name, value in response.headers if name.lower() not in _LEFT_OUT]
+                yield Answer(response.status, kept, response.aiter_stream())
+        except httpcore.ConnectError as error:
+            raise OwnerGone from error
+        except (httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
+            raise OwnerSilent from error
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+            raise OwnerLost from error
+
+    async def close(self) -> None:
+        """Close what is kept open."""
+        await self._calls.aclose()
+        await self._streams.aclose()

@@ -1,0 +1,127 @@
+"""Change notices between replicas: a Redis Stream that every process reads.
+
+A notice is a kind and, for a resource, its URI. Promises that a process which was out of touch gets what it missed, or is told that
+everything may have changed (`EVERYTHING`) when that is no longer there; that publishing never fails and never waits for long: what the
+store cannot take is delivered here at once, and published when the store is back. Notices say "look again", so that one too many does no
+harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import structlog
+
+from moorage.store.client import Store, StoreUnavailable
+
+_KEPT: Final = 4096
+_READ_AT_ONCE: Final = 256
+_RETRY_SECONDS: Final = 0.25
+_MOST_PENDING: Final = 1024
+
+log = structlog.get_logger("moorage.store")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something changed. `uri` is empty but for a resource."""
+
+    kind: str
+    uri: str = ""
+
+
+EVERYTHING: Final = Notice("everything")
+"""Notices were missed and are gone: whoever watches anything has to look again."""
+
+
+class Bus:
+    """One process's ear and mouth.
+
+    Attributes:
+        receive: Called on the event loop for every notice, the own ones too.
+        position: Of the last one received.
+    """
+
+    def __init__(self, store: Store, receive: Callable[[Notice], None]) -> None:
+        self._store = store
+        self.receive = receive
+        self._key = f"{store.prefix}:bus"
+        self._pending: set[Notice] = set()
+        self.position: str = ""
+
+    async def publish(self, notice: Notice) -> None:
+        """Tell every process."""
+        try:
+            await self._add(notice)
+        except StoreUnavailable:
+            self.receive(notice)
+            self._pending.add(notice if len(self._pending) < _MOST_PENDING else EVERYTHING)
+
+    async def listen_forever(self) -> None:
+        """Hear what is published, until cancelled."""
+        while True:
+            try:
+                if not self.position:
+                    self.position = await self._newest()
+                for notice in [*self._pending]:
+                    await self._add(notice)
+                    self._pending.discard(notice)
+                await self._hear()
+            except StoreUnavailable:
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def since(self, position: str) -> list[Notice]:
+        """What was published after a position; `[EVERYTHING]` when that is not known any more.
+
+        Raises:
+            StoreUnavailable.
+        """
+        if position and position == self.position:
+            return []
+        found = await self._store.command("XRANGE", self._key, f"({position}" if position else "-", "+", "COUNT", _KEPT)
+        if not position:
+            return [EVERYTHING] if found else []
+        if await self._trimmed(position):
+            return [EVERYTHING]
+        return [_notice(fields) for _, fields in found]
+
+    async def _add(self, notice: Notice) -> None:
+        await self._store.command("XADD", self._key, "MAXLEN", "~", _KEPT, "*", "k", notice.kind, "u", notice.uri)
+
+    async def _hear(self) -> None:
+        block = self._store.timeout_seconds / 2  # the connection's own patience is the whole of it
+        words = ("XREAD", "COUNT", _READ_AT_ONCE, "BLOCK", int(block * 1000), "STREAMS", self._key, self.position)
+        answer: Any = await self._store.command(*words, wait_seconds=block)
+        if not answer:
+            return
+        entries: list[Any] = next(iter(cast("dict[Any, Any]", answer).values()))[0] if isinstance(answer, dict) else answer[0][1]
+        if len(entries) == _READ_AT_ONCE and await self._trimmed(self.position):
+            self.receive(EVERYTHING)
+        for entry_id, fields in entries:
+            self.position = entry_id.decode()
+            self.receive(_notice(fields))
+
+    async def _newest(self) -> str:
+        found = await self._store.command("XREVRANGE", self._key, "+", "-", "COUNT", 1)
+        return found[0][0].decode() if found else "0-0"
+
+    async def _trimmed(self, position: str) -> bool:
+        """Whether entries right after a position may be gone."""
+        if position == "0-0":
+            return False
+        oldest = await self._store.command("XRANGE", self._key, "-", "+", "COUNT", 1)
+        return not oldest or _order(oldest[0][0]) > _order(position.encode())
+
+
+def _order(entry_id: bytes) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds), int(number)
+
+
+def _notice(fields: Any) -> Notice:
+    """Read an entry; the client library may give its fields as a mapping or as a flat list."""
+    pairs = cast("dict[bytes, bytes]", fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True)))
+    return Notice(pairs[b"k"].decode(), pairs[b"u"].decode("utf-8", "surrogateescape"))

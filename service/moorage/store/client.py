@@ -1,0 +1,240 @@
+"""The connection to the store: where it is, how long an answer may take, and whether it answers at all.
+
+Owns the client library and turns everything that it raises into `StoreUnavailable`. Promises that no wait is longer than
+`store.timeout_seconds`, that a script runs once or its outcome is unknown and said so, and that after a failed beat nobody waits for the
+store until it answers again (`available`). Leaves the meaning of keys to the modules beside it.
+
+Source: docs/decisions/2026-11-24-ownership.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from moorage.errors import SettingsError
+from moorage.settings import STORE_URL_HINT, is_store_url
+
+if TYPE_CHECKING:
+    from moorage.settings import StoreSettings
+
+_CONNECTIONS: Final = 32
+_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - a condition of the world, which callers answer with 503
+    """The store did not answer in time, or refused; whether it acted is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAddress:
+    """A parsed URL.
+
+    Attributes:
+        kind: `standalone`, `sentinel` or `cluster`.
+        nodes: Host and port of each that is named.
+        service: The sentinels' name of the primary.
+        options: Keyword arguments that every connection takes.
+    """
+
+    kind: str
+    nodes: tuple[tuple[str, int], ...]
+    service: str
+    options: dict[str, Any]
+
+    @classmethod
+    def parse(cls, url: str, ca_file: str | None) -> StoreAddress:
+        """Read a URL; the forms are in the settings reference.
+
+        Raises:
+            SettingsError: It is none; its text is not repeated, since it may hold a password.
+        """
+        if not is_store_url(url):
+            raise SettingsError("store.url is not the URL of a store", STORE_URL_HINT)
+        scheme, _, rest = url.partition("://")
+        tls = scheme in ("rediss", "valkeys") or scheme.endswith("+tls")
+        kind = next((kind for kind in ("sentinel", "cluster") if f"+{kind}" in scheme), "standalone")
+        account, _, places = rest.rpartition("@")
+        hosts, _, path = places.partition("/")
+        user, colon, password = account.partition(":")
+        options: dict[str, Any] = {"username": unquote(user) or None, "password": unquote(password) if colon else None}
+        if tls:
+            options |= {"ssl": True, "ssl_ca_certs": ca_file}
+        nodes = tuple(_place(host, _SENTINEL_PORT if kind == "sentinel" else _PORT) for host in hosts.split(","))
+        if kind == "sentinel":
+            service, _, path = path.partition("/")
+            if not service:
+                raise SettingsError("store.url names no service of the sentinels", STORE_URL_HINT)
+        else:
+            service = ""
+            if kind == "standalone" and len(nodes) > 1:
+                raise SettingsError("store.url names several hosts", "Say redis+cluster:// or redis+sentinel://.")
+        if path and not (path.isdigit() and kind != "cluster"):
+            raise SettingsError("store.url ends with something that is not the number of a database", STORE_URL_HINT)
+        options["db"] = int(path or 0)
+        return cls(kind, nodes, service, options)
+
+
+def _place(text: str, port: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, found = parts.hostname, parts.port
+    except ValueError:
+        host, found = None, None
+    if not host:
+        raise SettingsError("store.url names a host or port that is none", STORE_URL_HINT)
+    return host, found or port
+
+
+def read_url(settings: StoreSettings) -> str:
+    """The URL that the settings name, by value or by file.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    if settings.url is not None:
+        return settings.url.get_secret_value()
+    try:
+        return Path(settings.url_file or "").read_text().strip()
+    except OSError as error:
+        raise SettingsError(f"cannot read the URL of the store in {settings.url_file}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script: its text, and the digest under which the store keeps it."""
+
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script in `scripts/<name>.lua`."""
+    text = resources.files("moorage.store").joinpath(f"scripts/{name}.lua").read_text()
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class Store:
+    """One process's access to the store."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        """Raises: SettingsError: The settings name no usable store."""
+        self.prefix = settings.prefix
+        self.timeout_seconds = settings.timeout_seconds
+        self._address = StoreAddress.parse(read_url(settings), settings.ca_file)
+        self._client = _connect(self._address, settings.timeout_seconds)
+        self.available = True
+
+    def key(self, kind: str, name: str) -> str:
+        """A key of ours; what stands in braces decides the slot in a cluster."""
+        return f"{self.prefix}:{kind}:{{{name}}}"
+
+    async def run(self, name: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Any:
+        """Run a script.
+
+        Raises:
+            StoreUnavailable: It may have run or not.
+        """
+        if not self.available:
+            raise StoreUnavailable("the store does not answer")
+        return await self.insist(name, keys, *arguments)
+
+    async def insist(self, name: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Any:
+        """Run a script even while the store counts as out; for whoever finds out whether it is back.
+
+        Raises:
+            StoreUnavailable: It may have run or not.
+        """
+        found = script(name)
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                try:
+                    return await cast("Any", self._client.evalsha(found.sha, len(keys), *keys, *cast("Any", arguments)))
+                except NoScriptError:
+                    return await cast("Any", self._client.eval(found.text, len(keys), *keys, *cast("Any", arguments)))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(_reason(error)) from error
+
+    async def command(self, *words: str | bytes | int, wait_seconds: float = 0.0) -> Any:
+        """Run one command.
+
+        Args:
+            words: The command and its arguments; the second word is its key.
+            wait_seconds: How long the command itself may block in the store.
+
+        Raises:
+            StoreUnavailable.
+        """
+        if not self.available:
+            raise StoreUnavailable("the store does not answer")
+        try:
+            async with asyncio.timeout(self.timeout_seconds + wait_seconds):
+                return await cast("Any", self._client).execute_command(*words)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(_reason(error)) from error
+
+    async def eviction_policy(self) -> str:
+        """What the store does when it is full (`maxmemory_policy` of INFO); empty when it does not say.
+
+        Raises:
+            StoreUnavailable.
+        """
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                info: dict[str, Any] = await cast("Any", self._client).info("memory")
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(_reason(error)) from error
+        node: Any = info if "maxmemory_policy" in info else next(iter(info.values()), None)  # a cluster says it node by node
+        return str(node.get("maxmemory_policy", "")) if node else ""
+
+    async def close(self) -> None:
+        """Close every connection."""
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await self._client.aclose()
+        except (RedisError, OSError, TimeoutError):
+            return  # the process ends, and its sockets with it
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _connect(address: StoreAddress, timeout: float) -> Redis | RedisCluster:
+    """A client that fails at once instead of trying again: what is tried again is decided by who knows what it means."""
+    common: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+        **address.options,
+    }
+    if address.kind == "cluster":
+        common.pop("db")
+        common["retry"] = Retry(NoBackoff(), 1)  # a slot that has moved is asked for at its new place
+        nodes = [ClusterNode(host, port) for host, port in address.nodes]
+        return RedisCluster(startup_nodes=nodes, max_connections=_CONNECTIONS, **common)
+    if address.kind == "sentinel":
+        tls = {name: value for name, value in common.items() if name.startswith("ssl")}
+        sentinel = Sentinel(list(address.nodes), sentinel_kwargs={"socket_timeout": timeout, "socket_connect_timeout": timeout, **tls})
+        pool: Any = SentinelConnectionPool(address.service, sentinel, max_connections=_CONNECTIONS, **common)
+        return Redis(connection_pool=pool)
+    [(host, port)] = address.nodes
+    tls = common.pop("ssl", False)
+    kind: dict[str, Any] = {"connection_class": SSLConnection} if tls else {}
+    pool = BlockingConnectionPool(host=host, port=port, max_connections=_CONNECTIONS, timeout=timeout, **kind, **common)
+    return Redis(connection_pool=pool)
