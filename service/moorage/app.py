@@ -18,19 +18,21 @@ import structlog
 from fastapi import FastAPI
 
 from moorage import __version__
-from moorage.admin.probes import AdminApp, about
-from moorage.admin.server import AdminServer
+from moorage.admin.probes import AdminApp, Check, about
+from moorage.edge.door import Door
 from moorage.edge.gateway import Gateway
 from moorage.errors import SettingsError
 from moorage.lifecycle.drain import Step, run_drain
 from moorage.lifecycle.phase import Lifecycle
+from moorage.lifecycle.side_server import SideServer
 from moorage.lifecycle.signals import chain_sigterm
-from moorage.protocol.service import McpService
+from moorage.protocol.service import NO_STORE_HINT, McpService
 from moorage.protocol.target import load_target
 from moorage.security.api_keys import key_source
 from moorage.security.authn import Authenticator
 from moorage.security.cors import Cors
 from moorage.security.hosts import HostPolicy, OriginPolicy
+from moorage.security.keyring import SealingKeys, sealing_keys
 from moorage.settings_sources import load_settings
 from moorage.telemetry import bootstrap, logs
 from moorage.telemetry.observer import Observer
@@ -44,6 +46,7 @@ MCP_PATHS: Final = frozenset({"/mcp", "/mcp/"})
 """Both are the endpoint: a redirect between them is downgraded to http by many a proxy."""
 
 _KEYS_LOOKED_AT_EVERY_SECONDS: Final = 1.0
+_PORTS: Final = 65536
 _MOST_FLUSH_SECONDS: Final = 3.0
 _MOST_CLOSING_SECONDS: Final = 1.0
 _MOST_CANCELLING_SECONDS: Final = 2.0
@@ -79,14 +82,16 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     lifecycle = Lifecycle()
     loaded = load_target(_target_of(settings)) if target is None else target
     telemetry = bootstrap.start(settings.telemetry, service_name=loaded.name, version=__version__)
-    service = McpService(loaded, settings, telemetry.instruments)
+    keys = sealing_keys(settings.security)
+    service = McpService(loaded, settings, telemetry.instruments, keys)
+    observer = Observer(tracer=telemetry.tracer, instruments=telemetry.instruments, log=structlog.get_logger("moorage.mcp"))
     source = key_source(settings.security)
     authenticator = Authenticator(source, anonymous=source is None or settings.security.allow_anonymous)
     origins = OriginPolicy(settings.security.allowed_origins)
     app = MoorageApp(title=service.name, version=service.version or __version__, openapi_url=None, lifespan=_lifespan)
     app.gateway = Gateway(
         service,
-        Observer(tracer=telemetry.tracer, instruments=telemetry.instruments, log=structlog.get_logger("moorage.mcp")),
+        observer,
         lifecycle,
         hosts=HostPolicy(settings.security.allowed_hosts),
         origins=origins,
@@ -100,6 +105,8 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     app.state.service = service
     app.state.telemetry = telemetry
     app.state.authenticator = authenticator
+    app.state.keys = keys
+    app.state.observer = observer
     app.add_api_route("/", _front_page, methods=["GET"], response_model=None, include_in_schema=False)
     telemetry.instrument_fastapi(app)
     return app
@@ -123,16 +130,19 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
     lifecycle: Lifecycle = app.state.lifecycle
     service: McpService = app.state.service
     telemetry: bootstrap.Telemetry = app.state.telemetry
-    admin_app = AdminApp(lifecycle, lambda _accept: telemetry.render_metrics(), about(service.name, service.version))
-    admin = AdminServer(settings.admin.host, settings.admin.port, admin_app, share_port=settings.server.workers > 1)
+    _tell_what_is_missing(settings, app.state.keys)
+    admin_app = AdminApp(
+        lifecycle, lambda _accept: telemetry.render_metrics(), about(service.name, service.version), notes=_notes(settings, service)
+    )
+    admin = SideServer("admin", settings.admin.host, [settings.admin.port], admin_app, share_port=settings.server.workers > 1)
 
     async def drain() -> None:
         if lifecycle.begin_drain():
             await run_drain(drain_steps(service, settings), Budget.of(settings.drain).serving, log)
 
     try:
-        async with admin, service.running(), anyio.create_task_group() as tasks:
-            tasks.start_soon(_refresh_keys, app.state.authenticator)
+        async with admin, _relay_door(app), service.running(), anyio.create_task_group() as tasks:
+            tasks.start_soon(_refresh_keys, app.state.authenticator, app.state.keys)
             with chain_sigterm(drain):
                 lifecycle.ready()
                 host, port = admin.address
@@ -143,6 +153,51 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
             tasks.cancel_scope.cancel()
     finally:
         await telemetry.shutdown(Budget.of(settings.drain).flushing)
+
+
+@asynccontextmanager
+async def _relay_door(app: MoorageApp) -> AsyncGenerator[None, None]:
+    """Open the door at which other replicas hand requests over, where there is a store; each worker has one of its own."""
+    settings: Settings = app.state.settings
+    service: McpService = app.state.service
+    replication, relay = service.replication, settings.relay
+    if replication is None:
+        yield
+        return
+    door = Door(service, replication, app.state.observer, settings.http)
+    ports = [relay.port] if relay.port == 0 else range(relay.port, min(relay.port + settings.server.workers, _PORTS))
+    async with SideServer("relay", relay.host, [*ports], door, backlog=settings.server.backlog) as server:
+        host, port = server.address
+        host = relay.advertise or host
+        replication.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        log.info("relay.listening", address=replication.address)
+        yield
+
+
+def _tell_what_is_missing(settings: Settings, keys: SealingKeys) -> None:
+    """Say once what several replicas lack."""
+    if settings.server.replicas > 1 and not keys.shared:
+        log.warning("replicas.no_shared_keys", hint="set security.sealing_keys_file: each replica refuses the others' sessions")
+    if max(settings.server.replicas, settings.server.workers) > 1 and not settings.store.configured:
+        log.warning("replicas.no_store", hint=NO_STORE_HINT)
+
+
+def _notes(settings: Settings, service: McpService) -> dict[str, Check]:
+    """What /readyz tells whoever asks for its detail, without being unready for it."""
+    several = max(settings.server.replicas, settings.server.workers) > 1
+
+    def replicas() -> str | None:
+        return NO_STORE_HINT if service.replication is None and (several or service.met_another) else None
+
+    def store() -> str | None:
+        replication = service.replication
+        if replication is None:
+            return None
+        if not replication.owner.alive:
+            return "the store does not answer; legacy sessions get 503, modern calls go on"
+        return f"maxmemory-policy is {replication.evicts}, not noeviction: a full store drops sessions" if replication.evicts else None
+
+    return {"replicas": replicas, "store": store}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +232,7 @@ def drain_steps(service: McpService, settings: Settings) -> Sequence[Step]:
     return (
         Step("settle", lambda: asyncio.sleep(settings.drain.settle_seconds)),
         Step("refuse-sessions", _awaitable(service.refuse_sessions)),
-        Step("end-streams", _awaitable(service.end_streams)),
+        Step("end-streams", service.end_streams),
         Step("finish-calls", service.finish_calls, budget=budget.finishing),
         Step("cancel-calls", service.cancel_calls, budget=budget.cancelling),
     )
@@ -190,8 +245,9 @@ def _awaitable(action: Any) -> Any:
     return run
 
 
-async def _refresh_keys(authenticator: Authenticator) -> None:
+async def _refresh_keys(authenticator: Authenticator, keys: SealingKeys) -> None:
     """Take up keys that were added or revoked while we run."""
     while True:
         await asyncio.sleep(_KEYS_LOOKED_AT_EVERY_SECONDS)
         authenticator.refresh()
+        keys.refresh()

@@ -110,6 +110,9 @@ LEGACY_DIFFERENCES: Mapping[str, LegacyDifference] = {
         BAD_PARAMS,
         ("status 200", '{"error": {"code": -32602, "message": "Missing required arguments: {\'city\'}"}, "id": 1, "jsonrpc": "2.0"}'),
     ),
+    "a response that nobody waits for": LegacyDifference(
+        "A reply to a question of another process would be lost: whoever sends it is told that nobody here asked.", REFUSED
+    ),
     "a second get stream": LegacyDifference(
         "The newer of two streams stays: the older one is what a client lost, and a 409 would lock it out.",
         ("listening 200", "listening 200"),

@@ -68,12 +68,14 @@ class AdminApp:
         render: Writes the metrics.
         about: The document of /version.
         checks: What else has to hold for readiness, by name; the phase is always the first check.
+        notes: What readiness tells in its detail, by name, without being lost for it.
     """
 
     lifecycle: Lifecycle
     render: Render
     about: Mapping[str, object]
     checks: Mapping[str, Check] = field(default_factory=dict[str, Check])
+    notes: Mapping[str, Check] = field(default_factory=dict[str, Check])
 
     async def __call__(
         self,
@@ -115,7 +117,7 @@ class AdminApp:
         return _probe("livez", {"event-loop": lambda: None}, question)
 
     def _readyz(self, question: Question) -> Answer:
-        return _probe("readyz", {"phase": self._not_ready, **self.checks}, question)
+        return _probe("readyz", {"phase": self._not_ready, **self.checks}, question, self.notes)
 
     def _startupz(self, question: Question) -> Answer:
         return _probe("startupz", {"started": self._not_started}, question)
@@ -140,13 +142,14 @@ class AdminApp:
         return Answer(200, orjson.dumps(self.about, option=orjson.OPT_APPEND_NEWLINE), "application/json")
 
 
-def _probe(name: str, checks: Mapping[str, Check], question: Question) -> Answer:
-    """Run the checks; the list of them is told when it is asked for (`?verbose`) or when one fails."""
+def _probe(name: str, checks: Mapping[str, Check], question: Question, notes: Mapping[str, Check] | None = None) -> Answer:
+    """Run the checks; the list of them is told when it is asked for (`?verbose`) or when one fails, and the notes with it."""
     findings = {title: _run(title, check) for title, check in checks.items()}
     failed = any(findings.values())
     if not failed and "verbose" not in parse_qs(question.query.decode("latin-1"), keep_blank_values=True):
         return Answer(200, b"ok\n")
     lines = [f"[+]{title} ok" if found is None else f"[-]{title} failed: {found}" for title, found in findings.items()]
+    lines += [f"[!]{title}: {note}" for title, check in (notes or {}).items() if (note := _run(title, check)) is not None]
     verdict = f"{name} check {'failed' if failed else 'passed'}"
     return Answer(503 if failed else 200, "\n".join([*lines, verdict, ""]).encode())
 

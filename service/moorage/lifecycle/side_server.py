@@ -1,40 +1,44 @@
-"""The admin listener: a second, small server on the event loop of the worker.
+"""A second, small server on the event loop of the worker: the admin port, and the relay door.
 
 Owns the socket and the server's life. It shares the loop with the public port on purpose: a loop that is blocked there
 answers no liveness probe here. It installs no signal handlers, since the public server owns the process, and as a context
 manager that is entered first it stops last, so that probes are answered through the whole drain.
 
-With several workers each one listens on the same port (SO_REUSEPORT), and the kernel hands every connection to one of
-them: a probe or a scrape of /metrics then speaks of one worker, not of all. One worker a pod keeps that simple.
+With several workers each one either listens on the same port (SO_REUSEPORT), and the kernel hands every connection to one of
+them, so that a probe or a scrape of /metrics speaks of one worker, not of all; or each takes the next free port for itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 import uvicorn
 
+from moorage.errors import SettingsError
 from moorage.lifecycle.listeners import Listener
 
 _LAST_CONNECTIONS_SECONDS: Final = 1
-_BACKLOG: Final = 64
 
 
-class AdminServer:
-    """Serves `app` on `host`:`port` for as long as the context lasts.
+class SideServer:
+    """Serves `app` on one of some addresses for as long as the context lasts.
 
     Args:
+        name: Of the section of the settings that says where to listen.
         host: Address to listen on.
-        port: Port to listen on; 0 takes a free one.
+        ports: Ports to listen on, the first that is free; 0 is any free one.
         app: The ASGI app to serve.
         share_port: Let other workers of this service listen on the same port.
+        backlog: Connections that may wait to be accepted.
     """
 
-    def __init__(self, host: str, port: int, app: Any, *, share_port: bool = False) -> None:
-        self._listener = Listener("admin", host, port, _BACKLOG, shared=share_port)
+    def __init__(self, name: str, host: str, ports: Sequence[int], app: Any, *, share_port: bool = False, backlog: int = 64) -> None:
+        self._name = name
+        self._listeners = [Listener(name, host, port, backlog, shared=share_port) for port in ports]
         self._server = uvicorn.Server(_config(app))
         self._socket: socket.socket | None = None
         self._main: asyncio.Task[None] | None = None
@@ -43,7 +47,7 @@ class AdminServer:
     def address(self) -> tuple[str, int]:
         """Host and port that are listened on; the port asked for may have been 0."""
         if self._socket is None:
-            return self._listener.host, self._listener.port
+            return self._listeners[0].host, self._listeners[0].port
         host, port = self._socket.getsockname()[:2]
         return host, port
 
@@ -53,13 +57,22 @@ class AdminServer:
         Raises:
             SettingsError: The address cannot be listened on.
         """
-        self._socket = self._listener.open()
+        self._socket = self._listen()
         server = self._server
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[self._socket])
-        self._main = asyncio.create_task(server.main_loop(), name="admin")
+        self._main = asyncio.create_task(server.main_loop(), name=self._name)
         return self
+
+    def _listen(self) -> socket.socket:
+        *others, final = self._listeners
+        for listener in others:
+            try:
+                return listener.open()
+            except SettingsError:
+                continue  # another worker has it
+        return final.open()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop listening and give open connections a last second."""

@@ -93,6 +93,10 @@ class Call:
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             message["params"] = dict(params)
+        await self.emit(message)
+
+    async def emit(self, message: Mapping[str, Any]) -> None:
+        """Send one JSON-RPC message on this call's response."""
         await self.write(sse_event(message))
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
@@ -120,6 +124,18 @@ class Call:
     async def open_stream(self) -> None:
         """Commit to SSE (again is harmless)."""
         await self.http.open_stream()
+
+    async def ping(self) -> None:
+        """Keep the connection from being taken for idle."""
+        await self.write(PING)
+
+    @property
+    def opens_at(self) -> float | None:
+        """When, on the loop's clock, a call that is still silent commits to SSE by itself; None for never."""
+        return None
+
+    async def open_early(self) -> None:
+        """Commit to SSE before there is anything to say."""
 
     def client_left(self) -> None:
         """The client closed the connection: in the modern era that is cancellation."""
@@ -193,7 +209,9 @@ class InFlight:
                     tasks.start_soon(self._watch, call)
                 if call.streams and now - call.last_write >= self._ping_seconds:
                     call.last_write = now
-                    tasks.start_soon(call.write, PING)
+                    tasks.start_soon(call.ping)
+                if (opens_at := call.opens_at) is not None and now >= opens_at:
+                    tasks.start_soon(call.open_early)
 
     async def _watch(self, call: Call) -> None:
         """Tell a call when its client leaves. uvicorn reports the end of the response in the same way, so this always ends."""

@@ -51,6 +51,10 @@ SSE_HEADERS: Final[tuple[Header, ...]] = (
 )
 
 
+ABORT_KEY: Final = "moorage.abort"
+"""Where our HTTP protocol leaves, in the ASGI scope, what cuts the connection off (`runtime.http`)."""
+
+
 class BodyTooLarge(Exception):  # noqa: N818 - a refusal, not a fault
     """The body is larger than `http.max_body_bytes`."""
 
@@ -218,8 +222,31 @@ class HttpExchange:
         self.ended = last
         await self._write({"type": "http.response.body", "body": data, "more_body": not last})
 
+    def abort(self) -> None:
+        """Cut the connection off: its client has stopped reading, and a polite end would wait for it."""
+        self.ended = True
+        cut = self.scope.get(ABORT_KEY)
+        if cut is not None:
+            cut()
+
+    def detached(self) -> HttpExchange:
+        """An exchange of the same caller that nobody answers to: for work that goes on without a client."""
+        scope = {**self.scope, "method": "POST"}
+        scope.pop(SCOPE_KEY, None)
+        twin = HttpExchange(scope, _silence, _drop, self.headers, self.observed.observer.exchange(scope, self.headers))
+        twin.principal, twin.session_id, twin.ended = self.principal, self.session_id, True
+        return twin
+
     async def _write(self, message: Message) -> None:
         try:
             await self._asgi_send(message)
         except OSError:  # the client has left: nothing that we could tell it
             self.ended = True
+
+
+async def _silence() -> Message:
+    return await get_running_loop().create_future()  # bounded by the task that waits: a call ends without its client
+
+
+async def _drop(message: Message) -> None:
+    del message

@@ -2,86 +2,107 @@
 
 moorage owns the sessions instead of wrapping the SDK's session manager: a call runs in the ASGI task that brought it, is answered
 as JSON unless something was streamed, and a JSON-RPC id that is still in flight is refused instead of being overwritten.
-Every refusal is in our words, carries the request's id where there is one, and leaves no session behind.
+A session belongs to the deployment: `residents` finds it or sends the request to its owner. Every refusal is in our words, carries the
+request's id where there is one, and leaves no session behind.
 
-Source: MCP 2025-11-25, basic/transports, "Streamable HTTP"; docs/decisions/2026-11-22-legacy-sessions.md
+Source: MCP 2025-11-25, basic/transports, "Streamable HTTP"; docs/decisions/2026-11-22-legacy-sessions.md, 2026-11-24-ownership.md
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Awaitable, Callable
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Final
 
-import anyio
-import structlog
-from mcp.shared.dispatcher import as_request_id, coerce_request_id
-from mcp.shared.exceptions import MCPError
-from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
-from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, ErrorData
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+import orjson
+from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from moorage.protocol.accept import Accepts
-from moorage.protocol.call import InFlight
+from moorage.protocol.connection import described_by
+from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
 from moorage.protocol.encoding import decode_lenient, encode, sse_event
 from moorage.protocol.exchange import RETRY_AFTER, HttpExchange
-from moorage.protocol.messages import MalformedMessage, NotificationMessage, ReplyMessage, RequestMessage, classify
-from moorage.protocol.session import EventStream, Session, SessionCall
+from moorage.protocol.feed import Feed, outcome_unknown
+from moorage.protocol.forward import Passed
+from moorage.protocol.messages import MalformedMessage, RequestMessage, classify
+from moorage.protocol.reader import Reader
+from moorage.protocol.residents import Gone, Home, Refused
+from moorage.protocol.session import Session, Surroundings, read_stream
+from moorage.sessions.identity import ClientTooLarge, SessionIds, SessionRecord
+from moorage.store.client import StoreUnavailable
+from moorage.store.sessions import GET_STREAM, Fenced, Held, Owned
+from moorage.streams.position import read_position
 
 if TYPE_CHECKING:
-    from mcp.server.lowlevel.server import Server
-
+    from moorage.protocol.call import InFlight
     from moorage.settings import HttpSettings, SessionSettings
-    from moorage.telemetry.instruments import Instruments
 
 HANDSHAKE_VERSIONS: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
-REQUEST_CANCELLED: Final = -32800
-"""What this era answers a cancelled request with, since its stream may end only with a response (as the SDK does)."""
+POSITION_LOST: Final = -32010
+"""JSON-RPC error code of a `Last-Event-ID` that cannot be honoured: events after it are gone, or it names nothing here."""
 
-_REAP_EVERY: Final = 1.0
+_MOST_HOPS: Final = 4
+"""How often a request looks for its session's owner before the client is asked to come again."""
 
-log = structlog.get_logger("moorage.protocol")
+Forward = Callable[[Held, HttpExchange], Awaitable[Passed]]
+IsAlive = Callable[[str], Awaitable[bool]]
 
 
 class LegacyEndpoint:
-    """Serves the handshake-era requests of one SDK server, and owns its sessions."""
+    """Serves the handshake-era requests of one SDK server.
+
+    Attributes:
+        home: Where the sessions are.
+        open_streams: How many GET streams are open here, those of other owners' sessions among them.
+    """
 
     def __init__(
-        self, server: Server[Any], in_flight: InFlight, *, http: HttpSettings, sessions: SessionSettings, instruments: Instruments
+        self,
+        around: Surroundings,
+        home: Home,
+        ids: SessionIds,
+        in_flight: InFlight,
+        *,
+        http: HttpSettings,
+        sessions: SessionSettings,
+        dispatcher: Dispatcher,
+        clock: Callable[[], float],
+        forward: Forward | None = None,
+        is_alive: IsAlive | None = None,
     ) -> None:
-        self._server = server
+        """Args: `forward` and `is_alive` reach other owners; None without a store."""
+        self._around = around
+        self.home = home
+        self._ids = ids
         self._in_flight = in_flight
         self._http = http
         self._limits = sessions
-        self._instruments = instruments
-        self._sessions: dict[str, Session] = {}
-        self._owned: Counter[str] = Counter()
-        self.open_streams = 0
-        self._accepts = Accepts()
-        self._lifespan_state: Any = None
-        self._clock: Callable[[], float] = lambda: 0.0
-        self.accepting = True
-
-    def start(self, lifespan_state: Any, clock: Callable[[], float]) -> None:
-        """The server's lifespan has begun."""
-        self._lifespan_state = lifespan_state
+        self._dispatcher = dispatcher
         self._clock = clock
+        self._forward = forward
+        self._is_alive = is_alive
+        self._accepts = Accepts()
+        self.open_streams = 0
 
-    async def serve(self, http: HttpExchange) -> None:
-        """Answer one exchange; the body of a POST was read."""
-        match http.scope["method"]:
-            case "POST":
-                await self._post(http)
-            case "GET":
-                await self._get(http)
-            case "DELETE":
-                await self._delete(http)
-            case _:
-                message = "Method not allowed: use POST, GET or DELETE"
-                await http.respond_error(405, INVALID_REQUEST, message, headers=[(b"allow", b"GET, POST, DELETE")])
+    async def serve(self, http: HttpExchange, *, relayed: bool = False) -> None:
+        """Answer one exchange; the body of a POST was read. One that another replica has relayed is answered here or not at all."""
+        try:
+            match http.scope["method"]:
+                case "POST":
+                    await self._post(http, relayed=relayed)
+                case "GET":
+                    await self._get(http, relayed=relayed)
+                case "DELETE":
+                    await self._delete(http, relayed=relayed)
+                case _:
+                    message = "Method not allowed: use POST, GET or DELETE"
+                    await http.respond_error(405, INVALID_REQUEST, message, headers=[(b"allow", b"GET, POST, DELETE")])
+        except StoreUnavailable:
+            await http.respond_error(503, INTERNAL_ERROR, "The session store is out of reach: try again soon", headers=[RETRY_AFTER])
 
-    async def _post(self, http: HttpExchange) -> None:
+    async def _post(self, http: HttpExchange, *, relayed: bool) -> None:
         if not await self._acceptable(http):
             return
         try:
@@ -95,9 +116,9 @@ class LegacyEndpoint:
             case RequestMessage(method="initialize") if b"mcp-session-id" not in http.headers:
                 await self._open(http, message)
             case _:
-                session = await self._session(http, message.id if isinstance(message, RequestMessage) else None)
+                session = await self._session(http, message, relayed=relayed)
                 if session is not None:
-                    await self._dispatch(http, session, message)
+                    await self._dispatcher.dispatch(http, session, message)
                     session.last_used = self._clock()
 
     async def _acceptable(self, http: HttpExchange) -> bool:
@@ -112,196 +133,201 @@ class LegacyEndpoint:
             return False
         return True
 
-    # Sessions
+    # Finding the session
 
-    async def _session(self, http: HttpExchange, request_id: str | int | None) -> Session | None:
-        """The session that the request names; else it is refused. A stranger's session is as good as none."""
+    async def _session(self, http: HttpExchange, message: Addressed | None = None, *, relayed: bool) -> Session | None:
+        """The session that the request names, when it is to be served here; else the request is answered already."""
+        request_id = message.id if isinstance(message, RequestMessage) else None
         name = http.headers.get(b"mcp-session-id", b"").strip().decode("latin-1")
         if not name:
             await http.respond_error(400, INVALID_REQUEST, "Bad request: missing Mcp-Session-Id header", request_id=request_id)
             return None
-        session = self._sessions.get(name)
-        if session is None or session.owner != _owner(http):
-            message = "Session not found: it has ended or never was; initialize a new one"
-            await http.respond_error(404, INVALID_REQUEST, message, request_id=request_id)
+        record = self._ids.open(name)
+        if record is None or record.owner != _owner(http):
+            await self._respond_gone(http, request_id)
             return None
-        http.session_id = name
-        session.last_used = self._clock()
+        session = await self._locate(http, name, record, message, relayed=relayed)
+        if session is not None:
+            http.session_id = name
+            session.last_used = self._clock()
         return session
+
+    async def _locate(
+        self,
+        http: HttpExchange,
+        name: str,
+        record: SessionRecord,
+        message: Addressed | None,
+        *,
+        relayed: bool,
+    ) -> Session | None:
+        """Find the session here, or have its owner answer; an owner that is gone is succeeded."""
+        request_id = message.id if isinstance(message, RequestMessage) else None
+        dead: Held | None = None
+        lost = False
+        for _ in range(_MOST_HOPS):
+            found = await self.home.locate(name, record, http, dead)
+            match found:
+                case Session() if found.lease is None or found.lease.valid:
+                    return None if lost and await self._is_unknown(http, message) else found
+                case Session():
+                    continue  # it was handed over between two steps
+                case Gone():
+                    await self._respond_gone(http, request_id)
+                    return None
+                case Refused(reason):
+                    await http.respond_error(503, INTERNAL_ERROR, reason, request_id=request_id, headers=[RETRY_AFTER])
+                    return None
+                case Held():
+                    if relayed or self._forward is None:
+                        await http.respond_error(421, INVALID_REQUEST, "This replica does not own the session", request_id=request_id)
+                        return None
+                    verdict = await self._ask_owner(found, http)
+                    if verdict is Passed.ANSWERED:
+                        return None
+                    if verdict is Passed.SILENT and (self._is_alive is None or await self._is_alive(found.owner)):
+                        break
+                    dead, lost = found, lost or verdict is Passed.LOST
+        reason = "The replica that owns the session cannot be reached: try again soon"
+        await http.respond_error(503, INTERNAL_ERROR, reason, request_id=request_id, headers=[RETRY_AFTER])
+        return None
+
+    async def _ask_owner(self, held: Held, http: HttpExchange) -> Passed:
+        assert self._forward is not None  # noqa: S101 - a session has another owner only where there is a way to it
+        streams = http.scope["method"] == "GET"
+        self.open_streams += streams
+        try:
+            return await self._forward(held, http)
+        finally:
+            self.open_streams -= streams
+
+    async def _is_unknown(self, http: HttpExchange, message: Addressed | None) -> bool:
+        """A lost owner may have run the request already: answer so, unless it does not matter how often it runs."""
+        if not isinstance(message, RequestMessage) or not self._dispatcher.is_unknown(message):
+            return False
+        await http.respond(200, encode(error_answer(message.id, outcome_unknown().error)))
+        return True
+
+    @staticmethod
+    async def _respond_gone(http: HttpExchange, request_id: str | int | None) -> None:
+        """A stranger's session is as good as none."""
+        message = "Session not found: it has ended or never was; initialize a new one"
+        await http.respond_error(404, INVALID_REQUEST, message, request_id=request_id)
+
+    # Its beginning and its end
 
     async def _open(self, http: HttpExchange, message: RequestMessage) -> None:
         """Answer `initialize`; the session exists once that succeeded."""
         owner = _owner(http)
-        if (refusal := self._refuses_session_of(owner)) is not None:
+        refusal = self.home.refuses_new(owner)
+        if refusal is not None:
             await http.respond_error(503, INTERNAL_ERROR, refusal, request_id=message.id, headers=[RETRY_AFTER])
             return
-        session = Session(self._server, self._lifespan_state, owner, self._clock())
-        http.session_id = session.id
-        answer = await self._run(http, session, message)
-        if "result" in answer:
-            self._sessions[session.id] = session
-            self._owned[owner] += 1
-            self._instruments.session_opened(session.connection.protocol_version)
-            await self._respond(http, session, answer)
-        else:
-            await session.close()
-            http.session_id = None
-            await http.respond(200, encode(answer))
-
-    def _refuses_session_of(self, owner: str) -> str | None:
-        if not self.accepting:
-            return "The server is shutting down: initialize again, and another replica will answer"
-        if len(self._sessions) >= self._limits.max_sessions:
-            return "Too many open sessions"
-        if self._owned[owner] >= self._limits.max_sessions_per_principal:
-            return "Too many open sessions of this principal"
-        return None
-
-    async def _delete(self, http: HttpExchange) -> None:
-        session = await self._session(http, None)
-        if session is not None:
-            await self._end(session)
-            await http.respond(200)
-
-    async def _end(self, session: Session) -> None:
-        if self._sessions.pop(session.id, None) is not None:
-            self._owned[session.owner] -= 1
-            if not self._owned[session.owner]:
-                del self._owned[session.owner]
-            self._instruments.session_closed(session.connection.protocol_version, self._clock() - session.opened)
-            await session.close()
-
-    async def reap_forever(self) -> None:
-        """End the sessions that nobody has used for `sessions.idle_timeout_seconds`."""
-        while True:
-            await asyncio.sleep(_REAP_EVERY)
-            latest = self._clock() - self._limits.idle_timeout_seconds
-            for session in list(self._sessions.values()):
-                if session.last_used < latest and not session.in_use:
-                    await self._end(session)
-
-    @property
-    def open_sessions(self) -> int:
-        """How many sessions there are."""
-        return len(self._sessions)
-
-    def end_streams(self) -> None:
-        """End every GET stream with a hint to come back: the drain moves clients to another replica."""
-        for session in self._sessions.values():
-            if session.stream is not None:
-                session.stream.end()
-
-    async def close(self) -> None:
-        """End every session: the process ends."""
-        for session in list(self._sessions.values()):
-            await self._end(session)
-
-    # Messages
-
-    async def _dispatch(self, http: HttpExchange, session: Session, message: RequestMessage | NotificationMessage | ReplyMessage) -> None:
-        match message:
-            case RequestMessage():
-                if coerce_request_id(message.id) in session.calls:
-                    reason = f"Request id {message.id!r} is already in flight in this session"
-                    await http.respond_error(400, INVALID_REQUEST, reason, request_id=message.id)
-                    return
-                await self._respond(http, session, await self._run(http, session, message))
-            case NotificationMessage():
-                await http.respond(202, headers=[session.header])
-                await self._notified(http, session, message)
-            case ReplyMessage():
-                if not session.resolve(message):
-                    log.debug("mcp.reply_unexpected")
-                await http.respond(202, headers=[session.header])
-
-    async def _notified(self, http: HttpExchange, session: Session, message: NotificationMessage) -> None:
-        params = message.params or {}
-        if message.method == "notifications/cancelled":
-            request_id = as_request_id(params.get("requestId"))
-            call = session.calls.get(coerce_request_id(request_id)) if request_id is not None else None
-            if call is not None:
-                call.end(MCPError(code=REQUEST_CANCELLED, message="Request cancelled"))
-        elif message.method == "notifications/progress":
-            await session.progressed(params)
-        call = SessionCall(session, http, None, None, streams=False, now=self._clock())
-        await session.runner.on_notify(cast("Any", call), message.method, message.params)
-
-    async def _run(self, http: HttpExchange, session: Session, message: RequestMessage) -> dict[str, Any]:
-        """Run one request to its JSON-RPC answer."""
-        token = _progress_token(message.params)
-        call = SessionCall(session, http, message.id, token, streams=not self._http.json_responses, now=self._clock())
-        key = coerce_request_id(message.id)
-        session.calls[key] = call
         try:
-            answer = await self._in_flight.run(call, self._answer(session, call, message))
-        finally:
-            del session.calls[key]
-        if answer is not None:
-            return answer
-        ended = call.ended_because or MCPError(code=CONNECTION_CLOSED, message="The server is shutting down")
-        return _error(message.id, ended.error)
-
-    async def _answer(self, session: Session, call: SessionCall, message: RequestMessage) -> dict[str, Any]:
-        try:
-            result = await session.runner.on_request(cast("Any", call), message.method, message.params)
-        except Exception as error:  # boundary: a handler's exception becomes its JSON-RPC error
-            known = handler_exception_to_error_data(error)
-            if known is None:
-                log.exception("mcp.handler_failed", method=message.method)
-                known = ErrorData(code=INTERNAL_ERROR, message="Internal server error")
-            return _error(message.id, known)
-        return {"jsonrpc": "2.0", "id": message.id, "result": result}
-
-    @staticmethod
-    async def _respond(http: HttpExchange, session: Session, answer: dict[str, Any]) -> None:
-        if http.streaming:
+            name, record = self._ids.mint(_negotiated(message), described_by(message.params), owner)
+        except ClientTooLarge as error:
+            await http.respond_error(400, INVALID_REQUEST, str(error), request_id=message.id)
+            return
+        http.session_id = name
+        opening = Session(self._around, name, record, None, self._clock())
+        answer = await self._dispatcher.run(self._dispatcher.call(http, opening, message), message)
+        if answer is None:
+            await http.respond_error(503, INTERNAL_ERROR, "The server is shutting down", request_id=message.id, headers=[RETRY_AFTER])
+        elif "result" in answer and isinstance(refused := await self.home.admit(name, record, opening), Refused):
+            await http.respond_error(503, INTERNAL_ERROR, refused.reason, request_id=message.id, headers=[RETRY_AFTER])
+        elif http.streaming:
             await http.write(sse_event(answer), last=True)
         else:
-            await http.respond(200, encode(answer), [session.header])
+            http.session_id = name if "result" in answer else None
+            await http.respond(200, encode(answer), [opening.header] if "result" in answer else ())
+
+    async def _delete(self, http: HttpExchange, *, relayed: bool) -> None:
+        session = await self._session(http, relayed=relayed)
+        if session is not None:
+            try:
+                await self.home.end(session)
+            except Fenced:
+                await http.respond_error(503, INTERNAL_ERROR, "The session has moved: try again", headers=[RETRY_AFTER])
+                return
+            await http.respond(200)
 
     # The GET stream
 
-    async def _get(self, http: HttpExchange) -> None:
+    async def _get(self, http: HttpExchange, *, relayed: bool) -> None:
         if not self._accepts(http.headers.get(b"accept")).sse:
             await http.respond_error(406, INVALID_REQUEST, "Not acceptable: the Accept header must name text/event-stream")
             return
-        session = await self._session(http, None)
+        if not self.home.accepting or self.open_streams + self._in_flight.streams >= self._limits.max_streams:
+            await http.respond_error(503, INTERNAL_ERROR, "No further stream can be opened here now", headers=[RETRY_AFTER])
+            return
+        session = await self._session(http, relayed=relayed)
         if session is None:
             return
-        if b"last-event-id" in http.headers:
+        position = http.headers.get(b"last-event-id", b"").strip().decode("latin-1")
+        if position and session.lease is None:
             message = "Last-Event-ID cannot be honoured: this deployment keeps no event log; open a stream without it"
             await http.respond_error(400, INVALID_REQUEST, message)
             return
-        if not self.accepting or self.open_streams + self._in_flight.streams >= self._limits.max_streams:
-            await http.respond_error(503, INTERNAL_ERROR, "No further stream can be opened here now", headers=[RETRY_AFTER])
-            return
-        await self._stream(http, session)
+        try:
+            await self._stream(http, session, position)
+        except Fenced:
+            await http.respond_error(503, INTERNAL_ERROR, "The session has moved: try again", headers=[RETRY_AFTER])
         session.last_used = self._clock()
 
-    async def _stream(self, http: HttpExchange, session: Session) -> None:
-        """Serve the stream; of two streams of one session the newer stays, because the older is what a client lost."""
-        if session.stream is not None:
-            session.stream.end()
-        stream = session.stream = EventStream()
-        self.open_streams += 1
+    async def _stream(self, http: HttpExchange, session: Session, position: str) -> None:
+        reader = Reader(http)
+        if position:
+            if not await self._resume(session, reader, position):
+                message = "Last-Event-ID cannot be honoured: events after it are no longer kept, or it is none of this session's"
+                await http.respond_error(404, POSITION_LOST, message)
+                return
+        elif session.get_feed is None:
+            reader.replay([b": open\r\n\r\n"])
+            self._take_get_stream(session, reader)
+        else:
+            offset = await session.get_feed.begin(reader, registration=None if session.streamed else b"{}")
+            self._take_get_stream(session, reader)
+            reader.replay([session.get_feed.priming(offset) if session.primes else b": open\r\n\r\n"])
         http.observed.streaming("get")
-
-        async def leave(scope: anyio.CancelScope) -> None:
-            await http.disconnected()
-            scope.cancel()
-
+        self.open_streams += 1
         try:
-            await http.open_stream([session.header])
-            await http.write(b": open\r\n\r\n")
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(leave, tasks.cancel_scope)
-                await stream.pump(http, self._http.ping_seconds)
-                tasks.cancel_scope.cancel()
+            await read_stream(session, reader)
         finally:
-            stream.ended = True
             self.open_streams -= 1
-            if session.stream is stream:
-                session.stream = None
+            if reader.aged:
+                session.last_used = -inf  # load may move: whoever is asked next owns it
+
+    async def _resume(self, session: Session, reader: Reader, event_id: str) -> bool:
+        """Join a stream where the client has left it; False when that cannot be done without a gap."""
+        assert session.lease is not None  # noqa: S101 - the caller has looked
+        position = read_position(event_id, session.lease.tag, session.lease.birth)
+        if position is None:
+            return False
+        if position.stream == GET_STREAM and session.get_feed is not None:
+            joined = await session.get_feed.join(reader, position.offset)
+            if joined:
+                self._take_get_stream(session, reader)
+            return joined
+        feed = session.feeds.get(position.stream) or Feed(session.lease, position.stream)
+        return await feed.join(reader, position.offset)
+
+    @staticmethod
+    def _take_get_stream(session: Session, reader: Reader) -> None:
+        """Of two GET streams of one session the newer stays, because the older is what a client lost."""
+        if session.reader is not None:
+            session.reader.replace()
+        session.reader = reader
+        session.streamed = True
+
+    # What other replicas leave to us
+
+    def adopt(self, session: Session, owned: Owned, http: HttpExchange) -> None:
+        """Take up what the last owner of a session left behind."""
+        session.streamed = owned.streamed
+        session.watched = set(orjson.loads(owned.notes.get("watched", b"[]")))
+        for stream, registration in owned.calls.items():
+            feed = session.feeds[stream] = Feed(owned.lease, stream)
+            self._around.spawn(partial(self._dispatcher.settle, session, feed, registration, http.detached()))
 
 
 def _owner(http: HttpExchange) -> str:
@@ -309,13 +335,7 @@ def _owner(http: HttpExchange) -> str:
     return http.principal.name if http.principal is not None and not http.principal.anonymous else ""
 
 
-def _progress_token(params: dict[str, Any] | None) -> str | int | None:
-    match params:
-        case {"_meta": {"progressToken": str() | int() as token}} if type(token) is not bool:
-            return token
-        case _:
-            return None
-
-
-def _error(request_id: str | int, error: ErrorData) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": request_id, "error": error.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+def _negotiated(message: RequestMessage) -> str:
+    """The revision that the SDK's handshake will agree on."""
+    wanted = (message.params or {}).get("protocolVersion")
+    return wanted if isinstance(wanted, str) and wanted in HANDSHAKE_PROTOCOL_VERSIONS else LATEST_HANDSHAKE_VERSION

@@ -17,15 +17,17 @@ from mcp.server._streamable_http_modern import handle_modern_request
 from mcp.server.connection import Connection
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
-from mcp.server.request_state import RequestStateBoundary
+from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateBoundary, RequestStateCodec
 from mcp.server.runner import ServerRunner, modern_error_data
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp_types.version import LATEST_MODERN_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mcp.server.context import ServerMiddleware
     from mcp.server.mcpserver.tools import Tool
+    from mcp.server.subscriptions import ServerEvent
     from mcp.shared.dispatcher import DispatchContext
     from mcp.shared.transport_context import TransportContext
 
@@ -40,6 +42,8 @@ __all__ = [
     "registered_prompt",
     "registered_tool",
     "remove_sdk_tracing",
+    "share_bus",
+    "share_request_state",
     "user_middleware",
 ]
 
@@ -88,6 +92,28 @@ def registered_tool(target: MCPServer[Any], name: str) -> Tool | None:
 def registered_prompt(target: MCPServer[Any], name: str) -> bool:
     """Whether a prompt is registered under this name."""
     return target._prompt_manager.get_prompt(name) is not None
+
+
+def share_bus(server: Server[Any], publish: Callable[[ServerEvent], Awaitable[None]]) -> Callable[[ServerEvent], Awaitable[None]] | None:
+    """Send what is published on the server's in-process bus through `publish`; returns what delivers to its own listeners.
+
+    `None` where the server has no listen handler, or a bus of its author's own: that one reaches whom its author wants.
+    """
+    entry = server.get_request_handler("subscriptions/listen")
+    bus = getattr(entry.handler, "_bus", None) if entry is not None and isinstance(entry.handler, ListenHandler) else None
+    if type(bus) is not InMemorySubscriptionBus:
+        return None
+    deliver = bus.publish
+    setattr(bus, "publish", publish)  # noqa: B010 - the object that tools and the handler hold stays the same
+    return deliver
+
+
+def share_request_state(server: Server[Any], codec: Callable[[RequestStateCodec], RequestStateCodec]) -> None:
+    """Have `requestState` sealed by `codec`, which is given the SDK's own; one of the author's making is left alone."""
+    for middleware in server.middleware:
+        security = getattr(middleware, "_security", None) if isinstance(middleware, RequestStateBoundary) else None
+        if security is not None and type(security.codec) is AESGCMRequestStateCodec:
+            security.codec = codec(security.codec)
 
 
 async def finish_through_kernel(

@@ -7,36 +7,56 @@ sets up there is entered once a process, and it says what a drain has to do; whe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import os
+import random
+import time
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import anyio.abc
 import structlog
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import MCPServer
-from mcp.server.subscriptions import ListenHandler
 
 from moorage.protocol import sdk
 from moorage.protocol.call import InFlight
-from moorage.protocol.exchange import HttpExchange
+from moorage.protocol.dispatch import Dispatcher
 from moorage.protocol.hot import HotTools
 from moorage.protocol.legacy import HANDSHAKE_VERSIONS, LegacyEndpoint
 from moorage.protocol.modern import ModernEndpoint
+from moorage.protocol.notices import Notices, end_listen_streams
 from moorage.protocol.observation import Observed
+from moorage.protocol.orphans import Repeatable
+from moorage.protocol.replication import Replication
+from moorage.protocol.request_state import PURPOSE as REQUEST_STATE
+from moorage.protocol.request_state import SharedCodec
+from moorage.protocol.residents import AloneHome, Home, SharedHome
+from moorage.protocol.session import Session, Surroundings
+from moorage.sessions.identity import MINT_BYTES, SessionIds
+from moorage.sessions.identity import PURPOSE as SESSION_ID
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
 
+    from moorage.protocol.exchange import HttpExchange
+    from moorage.security.keyring import SealingKeys
     from moorage.security.principal import Principal
     from moorage.settings import Settings
+    from moorage.store.sessions import Owned
     from moorage.telemetry.instruments import Instruments
 
 SDK_VERSION: Final = version("mcp")
+NO_STORE_HINT: Final = (
+    "more than one replica and no shared store: calls work on each, but questions to the client, GET streams and resumption only by chance"
+)
 _MAX_USERS: Final = 4096
+_TEND_EVERY_SECONDS: Final = 1.0
 
 log = structlog.get_logger("moorage.protocol")
 
@@ -44,15 +64,28 @@ log = structlog.get_logger("moorage.protocol")
 class McpService:
     """Serves one SDK server object."""
 
-    def __init__(self, target: MCPServer[Any] | Server[Any], settings: Settings, instruments: Instruments) -> None:
+    def __init__(self, target: MCPServer[Any] | Server[Any], settings: Settings, instruments: Instruments, keys: SealingKeys) -> None:
+        """Args: `keys` seal session ids and `requestState`; replicas share them.
+
+        Raises:
+            SettingsError: The settings name no usable store.
+        """
         self.server = sdk.low_level(target)
         sdk.remove_sdk_tracing(self.server)
+        if keys.shared:
+            sdk.share_request_state(self.server, partial(SharedCodec, keys.sealer(REQUEST_STATE)))
         known = target if isinstance(target, MCPServer) and _is_known_release(target) else None
         observed = Observed(known or self.server, self.server)
         self.server.middleware.insert(0, observed)
         self.in_flight = InFlight(settings.http.ping_seconds)
         hot = None if known is None else HotTools(known, self.server)
-        self._legacy = LegacyEndpoint(self.server, self.in_flight, http=settings.http, sessions=settings.sessions, instruments=instruments)
+        self._settings = settings
+        self._instruments = instruments
+        self._keys = keys
+        self._repeatable = Repeatable(known or self.server)
+        self.replication = Replication(settings, keys) if settings.store.configured else None
+        self._notices = Notices(self.server, self._sessions)
+        self._legacy: LegacyEndpoint | None = None
         self._modern = ModernEndpoint(
             self.server,
             hot,
@@ -63,6 +96,7 @@ class McpService:
         )
         self._max_streams = settings.sessions.max_streams
         self._users: dict[Principal, AuthenticatedUser] = {}
+        self.met_another = False
 
     @property
     def name(self) -> str:
@@ -76,33 +110,93 @@ class McpService:
 
     @property
     def open_sessions(self) -> int:
-        """How many sessions of the handshake era this process holds."""
-        return self._legacy.open_sessions
+        """How many sessions of the handshake era this process serves."""
+        return 0 if self._legacy is None else self._legacy.home.count
 
     @property
     def open_streams(self) -> int:
         """How many long-lived streams are open, of both eras."""
-        return self._legacy.open_streams + self.in_flight.streams
+        return (0 if self._legacy is None else self._legacy.open_streams) + self.in_flight.streams
+
+    def _sessions(self) -> Iterator[Session]:
+        return iter(()) if self._legacy is None else self._legacy.home.sessions()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Enter the server's lifespan and serve; leaving ends every session."""
-        clock = asyncio.get_running_loop().time
+        """Enter the server's lifespan and serve; leaving lets go of every session."""
+        loop = asyncio.get_running_loop()
         async with self.server.lifespan(self.server) as state, self.in_flight.running(), anyio.create_task_group() as tasks:
-            self._modern.start(state, clock)
-            self._legacy.start(state, clock)
-            tasks.start_soon(self._legacy.reap_forever)
+            self._modern.start(state, loop.time)
+            legacy = self._legacy = self._make_legacy(state, tasks)
+            tasks.start_soon(self._notices.deliver_forever)
+            if self.replication is not None:
+                self._notices.connect(self.replication.bus)
+                await self.replication.start(tasks, self._notices.receive)
+            tasks.start_soon(_tend_forever, legacy)
             yield
-            await self._legacy.close()
+            await legacy.home.close()
+            if self.replication is not None:
+                await self.replication.close()
             tasks.cancel_scope.cancel()
+
+    def _make_legacy(self, lifespan_state: Any, tasks: anyio.abc.TaskGroup) -> LegacyEndpoint:
+        settings, clock, mint = self._settings, asyncio.get_running_loop().time, os.urandom(MINT_BYTES)
+        limits, replication = settings.sessions, self.replication
+        around = Surroundings(
+            self.server,
+            lifespan_state,
+            spawn=tasks.start_soon,
+            ping_seconds=settings.http.ping_seconds,
+            age_seconds=lambda: limits.stream_max_age_seconds * random.uniform(0.9, 1.1),  # noqa: S311 - spreads load
+            asked_by=mint.hex(),
+        )
+        lifetime = limits.lifetime_seconds if replication is None else None
+        ids = SessionIds(self._keys.sealer(SESSION_ID), mint=mint, lifetime_seconds=lifetime)
+        dispatcher = Dispatcher(self.in_flight, self._repeatable, clock, json_responses=settings.http.json_responses)
+        make = partial(
+            LegacyEndpoint, around, ids=ids, in_flight=self.in_flight, sessions=limits, http=settings.http, dispatcher=dispatcher
+        )
+        if replication is None:
+            home: Home = AloneHome(around, limits, self._instruments, clock=clock, wall_clock=time.time, met_another=self._on_met_another)
+            return make(home=home, clock=clock)
+        shared = SharedHome(
+            around,
+            limits,
+            self._instruments,
+            clock=clock,
+            wall_clock=time.time,
+            store=replication.sessions,
+            adopt=lambda session, owned, http: self._adopt(session, owned, http),
+        )
+        replication.on_lapse = shared.lapse
+        return make(home=shared, clock=clock, forward=replication.forward, is_alive=replication.owner.is_alive)
+
+    def _adopt(self, session: Session, owned: Owned, http: HttpExchange) -> None:
+        self._the_legacy.adopt(session, owned, http)
+        self._notices.catch_up(session, owned.bus)
+
+    def _on_met_another(self) -> None:
+        if not self.met_another:
+            self.met_another = True
+            log.warning("replicas.no_store", hint=NO_STORE_HINT)
 
     async def serve(self, http: HttpExchange) -> None:
         """Answer one exchange that the edge has let in."""
         self._identify(http)
         if _is_legacy(http.headers.get(b"mcp-protocol-version")):
-            await self._legacy.serve(http)
+            await self._the_legacy.serve(http)
         else:
             await self._modern.serve(http)
+
+    async def serve_relayed(self, http: HttpExchange) -> None:
+        """Answer one exchange that another replica has passed on; its sender was identified there."""
+        self._identify(http)
+        await self._the_legacy.serve(http, relayed=True)
+
+    @property
+    def _the_legacy(self) -> LegacyEndpoint:
+        assert self._legacy is not None  # noqa: S101 - nothing is served before the lifespan has begun
+        return self._legacy
 
     def _room_for_stream(self) -> bool:
         return self.open_streams < self._max_streams
@@ -125,14 +219,12 @@ class McpService:
 
     def refuse_sessions(self) -> None:
         """Let clients that begin a session begin it elsewhere."""
-        self._legacy.accepting = self._modern.accepting = False
+        self._the_legacy.home.accepting = self._modern.accepting = False
 
-    def end_streams(self) -> None:
-        """End the streams that would never end by themselves, each in its era's own way."""
-        entry = self.server.get_request_handler("subscriptions/listen")
-        if entry is not None and isinstance(entry.handler, ListenHandler):
-            entry.handler.close()
-        self._legacy.end_streams()
+    async def end_streams(self) -> None:
+        """End the streams that would never end by themselves, each in its era's own way, and leave idle sessions to other replicas."""
+        end_listen_streams(self.server)
+        await self._the_legacy.home.leave()
 
     async def finish_calls(self) -> None:
         """Return when every call in flight is answered."""
@@ -142,6 +234,12 @@ class McpService:
         """Interrupt what is left; each is answered with an error that says so."""
         self.in_flight.cancel_all()
         await self.in_flight.idle()
+
+
+async def _tend_forever(legacy: LegacyEndpoint) -> None:
+    while True:
+        await asyncio.sleep(_TEND_EVERY_SECONDS)
+        await legacy.home.tend()
 
 
 def _is_legacy(protocol_version: bytes | None) -> bool:

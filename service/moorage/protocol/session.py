@@ -2,80 +2,70 @@
 
 A session costs no task, no memory stream and no dispatcher: its requests run in the ASGI task that brought them, through the
 SDK's `ServerRunner`, and its object is the connection's `Outbound`. What a server asks its client waits here as a future until a
-POST brings the reply. Later work (sessions that outlive a process) re-creates this record from what it holds.
+POST brings the reply. It is made from what its id says, in whichever process its next request reaches, and dropped when it is idle.
+With a store it has a lease, and what it streams is kept in the log (`feed`); without one it streams to whoever is connected.
 
-Source: MCP 2025-11-25, basic/transports, "Session Management"; docs/decisions/2026-11-22-legacy-sessions.md
+Source: MCP 2025-11-25, basic/transports, "Session Management"; docs/decisions/2026-11-22-legacy-sessions.md, 2026-11-24-ownership.md
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from mcp.server.connection import Connection
+import anyio
 from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import CallOptions, ProgressFnT, coerce_request_id
 from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp.shared.message import ServerMessageMetadata
 from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 
 from moorage.protocol.call import Call
-from moorage.protocol.encoding import PING, sse_event
+from moorage.protocol.connection import SessionConnection
+from moorage.protocol.encoding import sse_event
+from moorage.protocol.feed import Feed
+from moorage.protocol.reader import Reader
+from moorage.store.sessions import GET_STREAM, Fenced
+from moorage.streams.position import base36
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
 
     from moorage.protocol.exchange import Header, HttpExchange
     from moorage.protocol.messages import ReplyMessage
+    from moorage.sessions.identity import SessionRecord
+    from moorage.store.sessions import Lease
 
-_MAX_QUEUED_EVENTS: Final = 256
-"""Events that a GET stream holds for a client that reads slowly; beyond, the stream is ended and the client opens a new one."""
+SILENT_SECONDS: Final = 0.25
+"""How long a call with a log may be silent before its client gets a position to resume from."""
 
-RETRY: Final = b"retry: 1000\r\n\r\n"
-"""Tells a client when to come back (milliseconds) after a stream that we end."""
+PRIMED_SINCE: Final = "2025-11-25"
+"""The first revision whose clients understand an event without data."""
+
+Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
-class EventStream:
-    """The standalone GET stream of a session: a bounded queue between whoever notifies and the one exchange that writes."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a session needs of the process that it lives in.
 
-    __slots__ = ("_queue", "ended")
+    Attributes:
+        server: Whose session it is.
+        lifespan_state: What the server's lifespan gave.
+        spawn: Starts a task that ends with the process at the latest.
+        ping_seconds: Silence after which a stream gets a comment.
+        age_seconds: Gives the age at which a stream that begins now is ended; 0 for never.
+        asked_by: What the ids of requests to the client begin with in this process.
+    """
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_QUEUED_EVENTS)
-        self.ended = False
-
-    def put(self, event: bytes) -> None:
-        """Queue an event; a stream whose client has stopped reading is ended."""
-        if self.ended:
-            return
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
-            self.end()
-
-    def end(self) -> None:
-        """End the stream after what is queued (a full queue gives its oldest event up for the end mark)."""
-        if self.ended:
-            return
-        self.ended = True
-        if self._queue.full():
-            self._queue.get_nowait()
-        self._queue.put_nowait(None)
-
-    async def pump(self, http: HttpExchange, ping_seconds: float) -> None:
-        """Write what is queued until the stream is ended, with a keep-alive in every silence."""
-        while True:
-            try:
-                async with asyncio.timeout(ping_seconds):
-                    event = await self._queue.get()
-            except TimeoutError:
-                event = PING
-            if event is None:
-                await http.write(RETRY, last=True)
-                return
-            await http.write(event)
+    server: Server[Any]
+    lifespan_state: Any
+    spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
+    ping_seconds: float
+    age_seconds: Callable[[], float]
+    asked_by: str
 
 
 @dataclass(slots=True)
@@ -87,14 +77,35 @@ class _Pending:
 
 
 class SessionCall(Call):
-    """A call within a session: it may ask the client back, and a client that leaves does not end it."""
+    """A call within a session: it may ask the client back, and a client that leaves does not end it.
 
-    __slots__ = ("ended_because", "session")
+    Attributes:
+        feed: Its stream in the log, once it has one.
+        floor: Progress up to here was seen already, when the call runs again after its first owner was lost.
+        registration: What a later owner needs to end this call, as bytes; made when the stream opens.
+    """
+
+    __slots__ = ("ended_because", "feed", "floor", "reader", "registration", "session")
 
     def __init__(self, session: Session, http: HttpExchange, request_id: str | int | None, token: str | int | None, **kwargs: Any) -> None:
         super().__init__(http, request_id, token, **kwargs)
         self.session = session
         self.ended_because: MCPError | None = None
+        self.feed: Feed | None = None
+        self.reader: Reader | None = None
+        self.floor: float | None = None
+        self.registration: Callable[[], bytes] = lambda: b"{}"
+
+    @property
+    def message_metadata(self) -> ServerMessageMetadata:
+        """The HTTP request, and, where a stream can be resumed, the ways to have the client come back later (SEP-1699)."""
+        logged = self.session.lease is not None
+        return ServerMessageMetadata(
+            request_context=self.http.request,
+            can_send_request=self.can_send_request,
+            close_sse_stream=self._close_stream if logged else None,
+            close_standalone_sse_stream=self.session.close_get_stream if logged else None,
+        )
 
     @property
     def can_send_request(self) -> bool:
@@ -105,15 +116,75 @@ class SessionCall(Call):
         """Ask the client on this call's own response stream."""
         if not self.can_send_request:
             raise NoBackChannelError(method)
-        return await self.session.ask(self.write, method, params, opts)
+        return await self.session.ask(self.emit, method, params, opts)
+
+    async def emit(self, message: Mapping[str, Any]) -> None:
+        """Send one message on this call's stream, by way of the log where there is one."""
+        if self.session.lease is None:
+            await super().emit(message)
+        elif self.streams and not self.closed and not self._seen_already(message):
+            await self.logged().emit(message)
+
+    def logged(self) -> Feed:
+        """This call's stream in the log; the first time it is wanted, the response becomes its reader."""
+        if self.feed is None:
+            self.feed = self.session.new_feed(self.registration())
+            if not (self.client_gone or self.http.ended):
+                self._show_to_client(self.feed)
+        return self.feed
+
+    def _show_to_client(self, feed: Feed) -> None:
+        session, reader = self.session, Reader(self.http)
+        self.reader = reader
+        feed.attach(reader)
+        if session.primes:
+            reader.replay([feed.priming(0)])
+
+        async def serve() -> None:
+            await reader.serve([session.header], session.around.ping_seconds, session.around.age_seconds())
+            feed.detach(reader)
+
+        session.around.spawn(serve)
+
+    def _seen_already(self, message: Mapping[str, Any]) -> bool:
+        if self.floor is None or message.get("method") != "notifications/progress":
+            return False
+        value = cast("Mapping[str, Any]", message.get("params") or {}).get("progress")
+        return isinstance(value, int | float) and value <= self.floor
+
+    async def _close_stream(self) -> None:
+        self.logged()
+        if self.reader is not None:
+            self.reader.end()
+
+    @property
+    def opens_at(self) -> float | None:
+        """A call that a client may want to resume has to give it a position before the connection is lost."""
+        waits = self.feed is None and self.streams and self.session.lease is not None and self.request_id is not None
+        return self.started + SILENT_SECONDS if waits else None
+
+    async def open_early(self) -> None:
+        """Open the stream, and register the call in the log."""
+        if self.feed is None and not self.closed:
+            try:
+                await self.logged().register()
+            except Fenced:
+                return  # the answer goes to the client that is connected, if it still is
 
     async def open_stream(self) -> None:
         """The head names the session."""
         await self.http.open_stream([self.session.header])
 
+    async def ping(self) -> None:
+        """A stream in the log has readers, and they ping."""
+        if self.session.lease is None:
+            await super().ping()
+
     def client_left(self) -> None:
         """Leaving is no cancellation in this era ("Disconnection SHOULD NOT be interpreted as the client cancelling")."""
         self.client_gone = True
+        if self.reader is not None:
+            self.reader.leave()
 
     def end(self, error: MCPError) -> None:
         """Interrupt the call; it is answered with this error."""
@@ -122,35 +193,104 @@ class SessionCall(Call):
 
 
 class Session:
-    """One client's session, and the standalone channel to it."""
+    """One client's session, and the standalone channel to it.
 
-    __slots__ = ("_next_id", "_pending", "calls", "connection", "header", "id", "last_used", "opened", "owner", "runner", "stream")
+    Attributes:
+        id: As the client has it.
+        record: What it stands for.
+        lease: The hand on the store's copy; None without a store.
+        feeds: The streams of calls that have not ended, by name.
+        streamed: Whether the client ever opened a GET stream: only then are its events worth keeping.
+        watched: The resources whose changes the client wants to hear of.
+    """
 
-    def __init__(self, server: Server[Any], lifespan_state: Any, owner: str, now: float) -> None:
-        """Args: `owner` is the principal's name, `now` the loop's clock in seconds."""
-        self.id = secrets.token_hex(16)
-        self.header: Header = (b"mcp-session-id", self.id.encode())
-        self.owner = owner
-        self.opened = self.last_used = now
+    __slots__ = (
+        "_feeds",
+        "_next_id",
+        "_pending",
+        "around",
+        "calls",
+        "connection",
+        "feeds",
+        "get_feed",
+        "header",
+        "id",
+        "last_kept",
+        "last_used",
+        "lease",
+        "reader",
+        "record",
+        "runner",
+        "streamed",
+        "watched",
+    )
+
+    def __init__(self, around: Surroundings, session_id: str, record: SessionRecord, lease: Lease | None, now: float) -> None:
+        """Args: `now` is the loop's clock in seconds."""
+        self.around = around
+        self.id = session_id
+        self.record = record
+        self.lease = lease
+        self.header: Header = (b"mcp-session-id", session_id.encode())
+        self.last_used = self.last_kept = now
         self.calls: dict[str | int, SessionCall] = {}
-        self.stream: EventStream | None = None
+        self.reader: Reader | None = None
+        self.feeds: dict[str, Feed] = {}
+        self.get_feed: Feed | None = None
+        if lease is not None:
+            self.own(lease)
+        self.streamed = False
+        self.watched: set[str] = set()
         self._pending: dict[str | int, _Pending] = {}
         self._next_id = 0
-        self.connection = Connection.for_loop(self, session_id=self.id)
-        self.runner: ServerRunner[Any] = ServerRunner(server, self.connection, lifespan_state)
+        self._feeds = 0
+        self.connection = SessionConnection(self, session_id, record)
+        self.runner: ServerRunner[Any] = ServerRunner(around.server, self.connection, around.lifespan_state)
+
+    @property
+    def owner(self) -> str:
+        """Whose it is: the principal's name."""
+        return self.record.owner
+
+    def own(self, lease: Lease) -> None:
+        """The session is in the store now."""
+        self.lease = lease
+        self.get_feed = Feed(lease, GET_STREAM)
+
+    @property
+    def primes(self) -> bool:
+        """Whether the client understands an event without data."""
+        return self.record.version >= PRIMED_SINCE
 
     @property
     def in_use(self) -> bool:
         """Whether a client is connected to the session: an open stream, or a call whose client still waits."""
-        return self.stream is not None or any(not call.client_gone for call in self.calls.values())
+        return self.reader is not None or any(not call.client_gone for call in self.calls.values())
+
+    @property
+    def owned(self) -> bool:
+        """Whether the log of the session is ours to write."""
+        return self.lease is not None and self.lease.valid
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it would be lost with this object."""
+        return self.reader is None and not self.calls and not self._pending and not self.connection.holds_state
+
+    def new_feed(self, registration: bytes) -> Feed:
+        """A stream in the log that no other owner of the session ever had."""
+        assert self.lease is not None  # noqa: S101 - callers look first
+        self._feeds += 1
+        name = f"{base36(self.lease.epoch)}-{base36(self._feeds)}"
+        feed = self.feeds[name] = Feed(self.lease, name, registration)
+        return feed
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
-        """Send a notification on the GET stream; without one it is dropped, as the protocol allows."""
-        if self.stream is not None:
-            message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
-            if params is not None:
-                message["params"] = dict(params)
-            self.stream.put(sse_event(message))
+        """Send a notification on the GET stream; to a client that never opened one it is dropped, as the protocol allows."""
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            message["params"] = dict(params)
+        await self._to_get_stream(message)
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> dict[str, Any]:
         """Ask the client on the GET stream.
@@ -158,18 +298,23 @@ class Session:
         Raises:
             NoBackChannelError: when none is open.
         """
-        stream = self.stream
-        if stream is None:
+        if self.reader is None and not (self.streamed and self.get_feed is not None):
             raise NoBackChannelError(method)
+        return await self.ask(self._to_get_stream, method, params, opts)
 
-        async def write(event: bytes) -> None:
-            stream.put(event)
+    async def _to_get_stream(self, message: Mapping[str, Any]) -> None:
+        if self.get_feed is not None:
+            if self.streamed:
+                await self.get_feed.emit(message)
+        elif self.reader is not None:
+            self.reader.put(sse_event(message))
 
-        return await self.ask(write, method, params, opts)
+    async def close_get_stream(self) -> None:
+        """Have the client come back for its GET stream."""
+        if self.reader is not None:
+            self.reader.end()
 
-    async def ask(
-        self, write: Callable[[bytes], Awaitable[None]], method: str, params: Mapping[str, Any] | None, opts: CallOptions | None
-    ) -> dict[str, Any]:
+    async def ask(self, emit: Emit, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None) -> dict[str, Any]:
         """Send a request to the client and wait for its reply.
 
         The wait is bounded by `opts["timeout"]`, and in any case by the session: it ends with `CONNECTION_CLOSED`.
@@ -178,22 +323,27 @@ class Session:
             MCPError: the client's error, the time-out, or the session's end.
         """
         self._next_id += 1
-        request_id, options = self._next_id, opts or {}
+        request_id, options = f"{self._asked_by}{self._next_id}", opts or {}
         pending = _Pending(asyncio.get_running_loop().create_future(), options.get("on_progress"))
         self._pending[request_id] = pending
         try:
-            await write(sse_event(_request(request_id, method, params, with_progress=pending.on_progress is not None)))
+            await emit(_request(request_id, method, params, with_progress=pending.on_progress is not None))
             async with asyncio.timeout(options.get("timeout")):
                 reply = await pending.reply
         except TimeoutError:
             cancelled = {"requestId": request_id, "reason": f"timed out after {options.get('timeout')}s"}
-            await write(sse_event({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled}))
+            await emit({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled})
             raise MCPError(code=REQUEST_TIMEOUT, message=f"Request {method!r} timed out") from None
         finally:
             self._pending.pop(request_id, None)
         if reply.error is not None:
             raise MCPError(code=int(reply.error.get("code", 0)), message=str(reply.error.get("message", "")), data=reply.error.get("data"))
         return reply.result or {}
+
+    @property
+    def _asked_by(self) -> str:
+        """Ids are unique over all owners that a session has: a late reply is never taken for another's."""
+        return f"{self.around.asked_by}-" if self.lease is None else f"{base36(self.lease.epoch)}-"
 
     def resolve(self, reply: ReplyMessage) -> bool:
         """Hand a reply to whoever waits for it; False when nobody does."""
@@ -203,12 +353,24 @@ class Session:
         pending.reply.set_result(reply)
         return True
 
+    def asked(self, request_id: str | int) -> bool:
+        """Whether this owner asked a question of this id, answered or not."""
+        prefix, number = self._asked_by, str(request_id)
+        return number.startswith(prefix) and number[len(prefix) :].isdecimal() and 0 < int(number[len(prefix) :]) <= self._next_id
+
     async def progressed(self, params: Mapping[str, Any]) -> None:
         """Hand a client's progress on a request of ours to whoever asked."""
         token = params.get("progressToken")
         pending = self._pending.get(coerce_request_id(cast("str | int", token))) if type(token) in (str, int) else None
         if pending is not None and pending.on_progress is not None:
             await pending.on_progress(params.get("progress", 0), params.get("total"), params.get("message"))
+
+    def let_go(self) -> None:
+        """The session is not ours any more: end its GET stream, so that the client comes back; calls finish for whoever is connected."""
+        if self.lease is not None:
+            self.lease.give_up()
+        if self.reader is not None:
+            self.reader.end()
 
     async def close(self) -> None:
         """End everything that belongs to the session: calls, waits, stream, and what handlers left on its exit stack."""
@@ -218,12 +380,34 @@ class Session:
         for pending in list(self._pending.values()):
             if not pending.reply.done():
                 pending.reply.set_exception(closed)
-        if self.stream is not None:
-            self.stream.end()
-        await aclose_shielded(self.connection)
+        if self.reader is not None:
+            self.reader.end()
+        if self.connection.holds_state:
+            await aclose_shielded(self.connection)
 
 
-def _request(request_id: int, method: str, params: Mapping[str, Any] | None, *, with_progress: bool) -> dict[str, Any]:
+async def read_stream(session: Session, reader: Reader) -> None:
+    """Serve the response to a GET, until it is ended or its client leaves."""
+
+    async def leave(scope: anyio.CancelScope) -> None:
+        await reader.http.disconnected()
+        reader.leave()
+        scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave, tasks.cancel_scope)
+            await reader.serve([session.header], session.around.ping_seconds, session.around.age_seconds())
+            tasks.cancel_scope.cancel()
+    finally:
+        if session.reader is reader:
+            session.reader = None
+        for feed in (session.get_feed, *session.feeds.values()):
+            if feed is not None:
+                feed.detach(reader)
+
+
+def _request(request_id: str, method: str, params: Mapping[str, Any] | None, *, with_progress: bool) -> dict[str, Any]:
     body = dict(params or {})
     if with_progress:
         body["_meta"] = {**(body.get("_meta") or {}), "progressToken": request_id}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -126,6 +126,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._disarm_head_timer()
             if self.parser.should_upgrade():  # nothing here is upgraded to, and the field may be ignored (RFC 9110, 7.8)
                 self._framing = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] in _FRAMING) or None
+            cast("dict[str, Any]", self.scope)["moorage.abort"] = self.transport.abort  # protocol.exchange.ABORT_KEY
             super().on_headers_complete()
         self._unfruitful = 0
         self.url = _NO_HEAD

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from moorage.lifecycle.listeners import Listener
 from moorage.runtime.startup import building
 from moorage.telemetry import logs
@@ -31,7 +33,7 @@ def serve(settings: Settings, *, config_path: str | None = None) -> int:
 
     _log_to(settings.logs.level, settings.logs.format, config_path)
     server = settings.server
-    Application(settings, Listener("server", server.host, server.port, server.backlog).open()).run()
+    Application(_with_shared_keys(settings), Listener("server", server.host, server.port, server.backlog).open()).run()
     return 0
 
 
@@ -51,6 +53,17 @@ def dev(settings: Settings, *, config_path: str | None = None) -> int:
     _log_to(settings.logs.level, "console", config_path)
     os.environ.update(to_environ(settings) | {"MOORAGE_LOGS__FORMAT": "console"})
     return serve_and_reload(settings)
+
+
+def _with_shared_keys(settings: Settings) -> Settings:
+    """Settings in which the workers of one service share what seals sessions: what each would make for itself is made before the fork."""
+    security = settings.security
+    if settings.server.workers == 1 or security.sealing_keys is not None or security.sealing_keys_file is not None:
+        return settings
+    from moorage.security.keyring import generate
+
+    sealed = security.model_copy(update={"sealing_keys": SecretStr(generate())})
+    return settings.model_copy(update={"security": sealed})
 
 
 def _log_to(level: logs.Level, fmt: logs.Format, config_path: str | None) -> None:

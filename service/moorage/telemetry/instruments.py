@@ -157,6 +157,10 @@ class Instruments:
         """Count a session in."""
         self._sessions.add((known_version(protocol_version),))
 
+    def session_left(self, protocol_version: str) -> None:
+        """Count a session out that goes on elsewhere."""
+        self._sessions.add((known_version(protocol_version),), -1)
+
     def session_closed(self, protocol_version: str, seconds: float, error_type: str | None = None) -> None:
         """Count it out, and measure its life. `error_type` must come from a closed set of the caller's."""
         version = known_version(protocol_version)

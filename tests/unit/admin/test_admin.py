@@ -12,9 +12,9 @@ import pytest
 
 from moorage import __version__
 from moorage.admin.probes import AdminApp, about
-from moorage.admin.server import AdminServer
 from moorage.errors import SettingsError
 from moorage.lifecycle.phase import Lifecycle
+from moorage.lifecycle.side_server import SideServer
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ def app(lifecycle: Lifecycle, **more: object) -> AdminApp:
     return AdminApp(lifecycle, **given)  # type: ignore[arg-type]
 
 
-async def get(server: AdminServer, path: str, **headers: str) -> httpx.Response:
+async def get(server: SideServer, path: str, **headers: str) -> httpx.Response:
     host, port = server.address
     async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=5) as client:
         return await client.get(path, headers=headers)
@@ -40,11 +40,11 @@ async def test_readiness_follows_the_phase_and_liveness_does_not() -> None:
     lifecycle = Lifecycle()
     seen: list[tuple[int, int, int]] = []
 
-    async def ask(server: AdminServer) -> None:
+    async def ask(server: SideServer) -> None:
         answers = [await get(server, path) for path in ("/startupz", "/readyz", "/livez")]
         seen.append((answers[0].status_code, answers[1].status_code, answers[2].status_code))
 
-    async with AdminServer("127.0.0.1", 0, app(lifecycle)) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(lifecycle)) as server:
         await ask(server)
         lifecycle.ready()
         await ask(server)
@@ -57,7 +57,7 @@ async def test_a_failing_probe_says_which_check_failed_and_why() -> None:
     lifecycle = Lifecycle()
     lifecycle.ready()
     lifecycle.begin_drain()
-    async with AdminServer("127.0.0.1", 0, app(lifecycle, checks={"keys": lambda: None})) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(lifecycle, checks={"keys": lambda: None})) as server:
         answer = await get(server, "/readyz")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.text == "[-]phase failed: draining\n[+]keys ok\nreadyz check failed\n"
@@ -66,7 +66,7 @@ async def test_a_failing_probe_says_which_check_failed_and_why() -> None:
 async def test_a_probe_that_passes_lists_its_checks_when_asked_to() -> None:
     lifecycle = Lifecycle()
     lifecycle.ready()
-    async with AdminServer("127.0.0.1", 0, app(lifecycle, checks={"keys": lambda: None})) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(lifecycle, checks={"keys": lambda: None})) as server:
         assert (await get(server, "/readyz")).text == "ok\n"
         assert (await get(server, "/readyz?verbose")).text == "[+]phase ok\n[+]keys ok\nreadyz check passed\n"
 
@@ -77,14 +77,14 @@ async def test_a_check_that_raises_fails_readiness_and_nothing_else() -> None:
 
     lifecycle = Lifecycle()
     lifecycle.ready()
-    async with AdminServer("127.0.0.1", 0, app(lifecycle, checks={"keys": broken})) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(lifecycle, checks={"keys": broken})) as server:
         ready, live = await get(server, "/readyz"), await get(server, "/livez")
     assert (ready.status_code, live.status_code) == (503, 200)
     assert "secret detail" not in ready.text
 
 
 async def test_metrics_come_in_the_format_the_scraper_accepts() -> None:
-    async with AdminServer("127.0.0.1", 0, app(Lifecycle())) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
         plain = await get(server, "/metrics", accept="text/plain")
         openmetrics = await get(server, "/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert (plain.headers["content-type"], plain.content) == ("text/plain; version=0.0.4; charset=utf-8", b"up 1\n")
@@ -95,14 +95,14 @@ async def test_metrics_that_cannot_be_written_are_a_500_without_the_reason() -> 
     def broken(_accept: str) -> tuple[str, bytes]:
         raise RuntimeError("secret detail")
 
-    async with AdminServer("127.0.0.1", 0, app(Lifecycle(), render=broken)) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle(), render=broken)) as server:
         answer = await get(server, "/metrics")
     assert answer.status_code == 500
     assert "secret detail" not in answer.text
 
 
 async def test_version_names_what_runs() -> None:
-    async with AdminServer("127.0.0.1", 0, app(Lifecycle())) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
         document = (await get(server, "/version")).json()
     assert document["moorage"] == __version__
     assert document["server"] == {"name": "demo", "version": "1.2.3"}
@@ -110,12 +110,12 @@ async def test_version_names_what_runs() -> None:
 
 
 async def test_any_host_is_answered_because_the_kubelet_asks_by_pod_address() -> None:
-    async with AdminServer("127.0.0.1", 0, app(Lifecycle())) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
         assert (await get(server, "/livez", host="10.1.2.3:9090")).status_code == 200
 
 
 async def test_unknown_paths_and_methods_are_refused_in_words() -> None:
-    async with AdminServer("127.0.0.1", 0, app(Lifecycle())) as server:
+    async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
         host, port = server.address
         async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=5) as client:
             unknown, posted, head = await client.get("/healthz"), await client.post("/livez"), await client.head("/livez")
@@ -129,27 +129,27 @@ async def test_a_port_that_is_taken_is_refused_naming_the_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(SettingsError, match=f"127.0.0.1:{port} .*admin.port.*another process listens there"):
-            async with AdminServer("127.0.0.1", port, app(Lifecycle())):
+            async with SideServer("admin", "127.0.0.1", [port], app(Lifecycle())):
                 raise AssertionError("listens on a port that is taken")
 
 
 async def test_an_address_that_is_not_of_this_machine_is_refused_naming_the_setting() -> None:
     with pytest.raises(SettingsError, match=r"192.0.2.1:9090 .*admin.host"):
-        async with AdminServer("192.0.2.1", 9090, app(Lifecycle())):
+        async with SideServer("admin", "192.0.2.1", [9090], app(Lifecycle())):
             raise AssertionError("listens on another machine's address")
 
 
 async def test_workers_can_share_the_port() -> None:
     async with (
-        AdminServer("127.0.0.1", 0, app(Lifecycle()), share_port=True) as first,
-        AdminServer("127.0.0.1", first.address[1], app(Lifecycle()), share_port=True) as second,
+        SideServer("admin", "127.0.0.1", [0], app(Lifecycle()), share_port=True) as first,
+        SideServer("admin", "127.0.0.1", [first.address[1]], app(Lifecycle()), share_port=True) as second,
     ):
         assert second.address == first.address
 
 
 async def test_after_its_end_nothing_listens_any_more_even_if_a_client_stays_connected() -> None:
     with anyio.fail_after(5):
-        async with AdminServer("127.0.0.1", 0, app(Lifecycle())) as server:
+        async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
             reader, writer = await asyncio.open_connection(*server.address)
             writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
@@ -170,7 +170,7 @@ class LoopInAThread:
         assert self._up.wait(5)
 
     async def _serve(self) -> None:
-        async with AdminServer("127.0.0.1", 0, app(Lifecycle())) as server:
+        async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
             self.address = server.address
             self._up.set()
             await self._stop.wait()

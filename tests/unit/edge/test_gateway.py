@@ -185,6 +185,6 @@ async def test_streams_beyond_the_limit_are_refused(start: Start) -> None:
     second = harbour.modern("", **listen)
     await second.finished()
     assert error(second)[0] == 503
-    harbour.app.state.service.end_streams()
+    await harbour.app.state.service.end_streams()
     await first.finished()
     assert b'"resultType":"complete"' in first.body

@@ -1,0 +1,67 @@
+"""The relay door: requests that another replica has judged and passed on, for sessions that this process owns.
+
+Promises that nothing is served which was not sealed with the shared ring for this owner, this session and these bytes; that a request is
+served here or refused with 421, and never passed on again. Everything that the public port checks was checked there.
+
+Source: docs/decisions/2026-11-24-relay.md
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, HttpExchange
+from moorage.sessions.hop import HEADER
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from moorage.protocol.replication import Replication
+    from moorage.protocol.service import McpService
+    from moorage.settings import HttpSettings
+    from moorage.telemetry.observer import Observer
+
+INVALID_REQUEST: Final = -32600
+INTERNAL_ERROR: Final = -32603
+
+log = structlog.get_logger("moorage.edge")
+
+
+class Door:
+    """The ASGI application behind the relay's port."""
+
+    def __init__(self, service: McpService, replication: Replication, observer: Observer, limits: HttpSettings) -> None:
+        self._service = service
+        self._replication = replication
+        self._observer = observer
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP exchange."""
+        headers = dict(reversed(scope["headers"]))
+        http = HttpExchange(scope, receive, send, headers, self._observer.exchange(scope, headers))
+        try:
+            await self._serve(http)
+        except (ClientLeft, BodyStalled):
+            http.ended = True
+        except BodyTooLarge:
+            await http.respond_error(413, INVALID_REQUEST, "Request body too large")
+        except Exception:  # boundary: one exchange's fault must not reach another, nor the other replica with its words
+            log.exception("http.failed")
+            await http.respond_error(500, INTERNAL_ERROR, "Internal server error")
+        finally:
+            http.observed.finish(http.status)
+
+    async def _serve(self, http: HttpExchange) -> None:
+        method = http.scope["method"]
+        body = await http.read_body(self._limits.max_body_bytes, self._limits.body_timeout_seconds)
+        owner, session = self._replication.owner, http.headers.get(b"mcp-session-id", b"").strip()
+        principal = self._replication.hops.read(http.headers.get(HEADER, b""), owner.id, method, session, body)
+        if principal is None or not owner.alive:
+            await http.respond_error(421, INVALID_REQUEST, "Not for this replica")
+            return
+        http.principal = principal
+        http.observed.principal = principal.name
+        await self._service.serve_relayed(http)

@@ -1,0 +1,203 @@
+"""One message of a session, run to its end: requests to their answer, notifications and replies to whoever waits for them.
+
+A request runs in the ASGI task that brought it. A JSON-RPC id that is still in flight is refused instead of being overwritten. An orphan, a
+call whose owner was lost while it streamed, is run again here or ended with an error; either way its stream ends.
+
+Source: MCP 2025-11-25, basic, "Messages"; docs/decisions/2026-11-24-ownership.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import orjson
+import structlog
+from mcp.shared.dispatcher import as_request_id, coerce_request_id
+from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
+from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, ErrorData
+
+from moorage.protocol import orphans
+from moorage.protocol.encoding import encode, sse_event
+from moorage.protocol.feed import Feed, outcome_unknown
+from moorage.protocol.messages import NotificationMessage, ReplyMessage, RequestMessage
+from moorage.protocol.session import Session, SessionCall
+from moorage.store.client import StoreUnavailable
+from moorage.store.sessions import Fenced
+
+if TYPE_CHECKING:
+    from moorage.protocol.call import InFlight
+    from moorage.protocol.exchange import HttpExchange
+
+REQUEST_CANCELLED: Final = -32800
+"""What this era answers a cancelled request with, since its stream may end only with a response (as the SDK does)."""
+
+_MOST_WATCHED: Final = 1000
+_NO_METHOD_ANSWERS: Final = frozenset({"resources/subscribe", "resources/unsubscribe"})
+
+Addressed = RequestMessage | NotificationMessage | ReplyMessage
+
+log = structlog.get_logger("moorage.protocol")
+
+
+class Dispatcher:
+    """Runs the messages of sessions.
+
+    Args:
+        in_flight: The calls of this process.
+        repeatable: Says which requests may run again.
+        clock: The loop's, in seconds.
+        json_responses: Answer every call as one JSON document (`http.json_responses`).
+    """
+
+    def __init__(
+        self, in_flight: InFlight, repeatable: Callable[[RequestMessage], bool], clock: Callable[[], float], *, json_responses: bool
+    ) -> None:
+        self._in_flight = in_flight
+        self._repeatable = repeatable
+        self._clock = clock
+        self._json_responses = json_responses
+
+    async def dispatch(self, http: HttpExchange, session: Session, message: Addressed) -> None:
+        """Run a message and answer its exchange."""
+        match message:
+            case RequestMessage():
+                if coerce_request_id(message.id) in session.calls:
+                    reason = f"Request id {message.id!r} is already in flight in this session"
+                    await http.respond_error(400, INVALID_REQUEST, reason, request_id=message.id)
+                    return
+                call = self.call(http, session, message)
+                await self._respond(call, message, await self.run(call, message))
+            case NotificationMessage():
+                await http.respond(202, headers=[session.header])
+                await self._notified(http, session, message)
+            case ReplyMessage():
+                await self._replied(http, session, message)
+
+    def call(self, http: HttpExchange, session: Session, message: RequestMessage) -> SessionCall:
+        """What a request is while it runs."""
+        token = _progress_token(message.params)
+        call = SessionCall(session, http, message.id, token, streams=not self._json_responses, now=self._clock())
+        call.registration = lambda: orphans.register(message, repeatable=self._repeatable(message))
+        return call
+
+    async def run(self, call: SessionCall, message: RequestMessage) -> dict[str, Any] | None:
+        """Run a request to its JSON-RPC answer; None when this process stopped it before it had one."""
+        session, key = call.session, coerce_request_id(message.id)
+        session.calls[key] = call
+        try:
+            answer = await self._in_flight.run(call, self._answer(call, message))
+        finally:
+            del session.calls[key]
+        if answer is None and call.ended_because is not None:
+            return error_answer(message.id, call.ended_because.error)
+        if answer is not None and message.method in _NO_METHOD_ANSWERS and "result" in answer:
+            await self._watch(session, message)
+        return answer
+
+    async def _answer(self, call: SessionCall, message: RequestMessage) -> dict[str, Any]:
+        try:
+            result = await call.session.runner.on_request(cast("Any", call), message.method, message.params)
+        except Exception as error:  # boundary: a handler's exception becomes its JSON-RPC error
+            known = handler_exception_to_error_data(error)
+            if known is None:
+                log.exception("mcp.handler_failed", method=message.method)
+                known = ErrorData(code=INTERNAL_ERROR, message="Internal server error")
+            return error_answer(message.id, known)
+        return {"jsonrpc": "2.0", "id": message.id, "result": result}
+
+    async def _respond(self, call: SessionCall, message: RequestMessage, answer: dict[str, Any] | None) -> None:
+        http = call.http
+        if answer is None and (call.feed is None or not call.session.owned):
+            answer = error_answer(message.id, ErrorData(code=CONNECTION_CLOSED, message="The server is shutting down"))
+        if call.feed is not None:
+            await self._end_stream(call, call.feed, answer)
+        elif http.streaming:
+            await http.write(sse_event(answer), last=True)
+        else:
+            await http.respond(200, encode(answer), [call.session.header])
+
+    @staticmethod
+    async def _end_stream(call: SessionCall, feed: Feed, answer: dict[str, Any] | None) -> None:
+        """End a stream that is in the log; without an answer the next owner ends it, and the client comes back there."""
+        if answer is not None:
+            try:
+                await feed.emit(answer, last=True)
+            except MCPError:
+                log.info("mcp.answer_unheard")  # neither the log nor a client takes it: the session is somebody else's
+            call.session.feeds.pop(feed.name, None)
+        elif feed.reader is not None:
+            feed.reader.end()
+        if call.reader is not None:
+            await call.reader.closed.wait()  # bounded: a reader gives up on a client that does not read
+
+    async def _replied(self, http: HttpExchange, session: Session, message: ReplyMessage) -> None:
+        """A late reply is accepted and of no use; one to a question that was asked elsewhere would be lost without a word."""
+        if session.resolve(message) or session.asked(message.id):
+            await http.respond(202, headers=[session.header])
+            return
+        reason = f"Nobody here asked request {message.id!r}: the replica that did is gone, or it is another one and there is no store"
+        await http.respond_error(400, INVALID_REQUEST, reason)
+
+    async def _notified(self, http: HttpExchange, session: Session, message: NotificationMessage) -> None:
+        params = message.params or {}
+        if message.method == "notifications/cancelled":
+            request_id = as_request_id(params.get("requestId"))
+            call = session.calls.get(coerce_request_id(request_id)) if request_id is not None else None
+            if call is not None:
+                call.end(MCPError(code=REQUEST_CANCELLED, message="Request cancelled"))
+        elif message.method == "notifications/progress":
+            await session.progressed(params)
+        call = SessionCall(session, http, None, None, streams=False, now=self._clock())
+        await session.runner.on_notify(cast("Any", call), message.method, message.params)
+
+    async def _watch(self, session: Session, message: RequestMessage) -> None:
+        """Keep what resources the client wants to hear of, for the next owner as well."""
+        uri = (message.params or {}).get("uri")
+        if not isinstance(uri, str):
+            return
+        if message.method == "resources/unsubscribe":
+            session.watched.discard(uri)
+        elif len(session.watched) < _MOST_WATCHED:
+            session.watched.add(uri)
+        if session.lease is not None:
+            try:
+                await session.lease.keep(watched=orjson.dumps(sorted(session.watched)))
+            except (Fenced, StoreUnavailable) as error:
+                log.info("session.note_lost", note="watched", reason=type(error).__name__)
+
+    def is_unknown(self, message: Addressed | None) -> bool:
+        """Whether a request that a lost owner had may not be run a second time."""
+        return isinstance(message, RequestMessage) and not self._repeatable(message)
+
+    async def settle(self, session: Session, feed: Feed, registration: bytes, http: HttpExchange) -> None:
+        """End the stream of a call whose owner was lost."""
+        message, again = orphans.registered(registration)
+        try:
+            if again and session.lease is not None and coerce_request_id(message.id) not in session.calls:
+                call = self.call(http, session, message)
+                call.feed = feed
+                call.floor = orphans.progress_seen((await session.lease.read(feed.name, 0)).entries)
+                answer = await self.run(call, message)
+            else:
+                answer = error_answer(message.id, outcome_unknown().error)
+            log.info("call.settled", method=message.method, again=again)
+            await self._end_stream(SessionCall(session, http, None, None, streams=False, now=0.0), feed, answer)
+        except (Fenced, StoreUnavailable):
+            log.info("call.unsettled", method=message.method)  # whoever claims the session next finds it again
+        finally:
+            http.observed.finish(200)
+
+
+def error_answer(request_id: str | int, error: ErrorData) -> dict[str, Any]:
+    """The answer that a failed request gets."""
+    return {"jsonrpc": "2.0", "id": request_id, "error": error.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+
+
+def _progress_token(params: dict[str, Any] | None) -> str | int | None:
+    match params:
+        case {"_meta": {"progressToken": str() | int() as token}} if type(token) is not bool:
+            return token
+        case _:
+            return None

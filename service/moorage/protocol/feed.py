@@ -1,0 +1,144 @@
+"""One SSE stream of a session that has an event log: every event is kept before it is shown.
+
+Promises a total order, that the live reader sees what the log has and nothing twice, and that history and live events join without a gap:
+appending and joining hold the same lock. An event that cannot be kept, because the session is not ours any more, still reaches a client
+that is connected, without an id; where none is, whoever emits is told.
+
+Source: docs/decisions/2026-11-24-event-log.md
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mcp.shared.exceptions import MCPError
+
+from moorage.protocol.encoding import encode
+from moorage.protocol.reader import Reader
+from moorage.store.sessions import Fenced, Write
+from moorage.streams.position import Position, base36, id_prefix, recoverable
+
+if TYPE_CHECKING:
+    from moorage.store.sessions import Lease
+
+OUTCOME_UNKNOWN: Final = -32011
+"""JSON-RPC error code of a call whose replica was lost: whether it took effect is unknown, and moorage may not run it again."""
+
+OUTCOME_UNKNOWN_MESSAGE: Final = (
+    "Outcome unknown: the replica that ran this call was lost before it answered. The tool may have taken effect or not;"
+    " only tools annotated readOnlyHint or idempotentHint are run again"
+)
+
+
+def outcome_unknown() -> MCPError:
+    """The error that ends an orphaned call."""
+    return MCPError(code=OUTCOME_UNKNOWN, message=OUTCOME_UNKNOWN_MESSAGE)
+
+
+class Feed:
+    """A stream and its live reader, if it has one.
+
+    Attributes:
+        name: The stream, in the log.
+        reader: Who sees its events at once; whoever else comes back later reads them from the log.
+    """
+
+    __slots__ = ("_lease", "_prefix", "_registration", "name", "reader")
+
+    def __init__(self, lease: Lease, name: str, registration: bytes | None = None) -> None:
+        """Args: `registration` is what a later owner needs to end the stream; None where the log has it, or has no use for it."""
+        self._lease = lease
+        self._prefix = id_prefix(lease.tag, lease.birth, name).encode()
+        self._registration = registration
+        self.name = name
+        self.reader: Reader | None = None
+
+    def event_id(self, offset: int) -> bytes:
+        """The id that stands for a position in this stream."""
+        return self._prefix + base36(offset).encode()
+
+    def priming(self, offset: int) -> bytes:
+        """An event without data that gives a client its first position (MCP 2025-11-25)."""
+        return b"id: " + self.event_id(offset) + b"\r\ndata: \r\n\r\n"
+
+    async def register(self) -> None:
+        """Have the log know the stream before its first event.
+
+        Raises:
+            Fenced.
+        """
+        async with self._lease.lock:
+            await self._append()
+
+    async def begin(self, reader: Reader, registration: bytes | None) -> int:
+        """Make this the live reader from now on; returns the offset that its client is at.
+
+        A stream that is begun again needs no `registration`.
+
+        Raises:
+            Fenced.
+        """
+        async with self._lease.lock:
+            self._registration = registration
+            offset = await self._append() - 1
+            self.attach(reader)
+        return offset
+
+    async def emit(self, message: Any, *, last: bool = False) -> None:
+        """Keep an event, and show it to the live reader.
+
+        Raises:
+            MCPError: It could neither be kept nor shown.
+        """
+        data = encode(message)
+        try:
+            async with self._lease.lock:
+                offset = await self._append(Write("last" if last else "event", self.name, data))
+                self._show(self._frame(offset, data), last=last)
+        except Fenced:
+            if self.reader is None or self.reader.ended:
+                raise outcome_unknown() from None
+            self._show(b"event: message\r\ndata: " + data + b"\r\n\r\n", last=last)
+
+    async def join(self, reader: Reader, after: int) -> bool:
+        """Make this the live reader, after what it missed; False when that cannot be told without a gap.
+
+        Raises:
+            Fenced, StoreUnavailable.
+        """
+        async with self._lease.lock:
+            tail = await self._lease.read(self.name, after)
+            if not recoverable(Position(self.name, after), tail):
+                return False
+            reader.replay(self._frame(entry.offset, entry.data) for entry in tail.entries)
+            if tail.open:
+                self.attach(reader)
+            else:
+                reader.end(b"")
+        return True
+
+    def attach(self, reader: Reader) -> None:
+        """Make this the live reader; an earlier one ends, since it is what the client lost."""
+        if self.reader is not None:
+            self.reader.replace()
+        self.reader = reader
+
+    def detach(self, reader: Reader) -> None:
+        """This reader is gone."""
+        if self.reader is reader:
+            self.reader = None
+
+    async def _append(self, *writes: Write) -> int:
+        opening = () if self._registration is None else (Write("open", self.name, self._registration),)
+        offset = await self._lease.append(*opening, *writes)
+        self._registration = None
+        return offset
+
+    def _show(self, event: bytes, *, last: bool) -> None:
+        if self.reader is not None:
+            self.reader.put(event)
+            if last:
+                self.reader.end(b"")
+
+    def _frame(self, offset: int, data: bytes) -> bytes:
+        return b"id: " + self.event_id(offset) + b"\r\nevent: message\r\ndata: " + data + b"\r\n\r\n"

@@ -1,0 +1,86 @@
+"""Calls whose owner was lost: what is kept of a call while it streams, and how it ends when somebody else has to end it.
+
+A call may run again if nobody can tell one run from two: a tool that says so itself (`readOnlyHint`, `idempotentHint`), and the protocol's
+own read requests. Every other one ends with an error that says that its outcome is unknown.
+
+Source: docs/decisions/2026-11-24-ownership.md; MCP 2025-11-25, schema, "ToolAnnotations"
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mcp.server.mcpserver import MCPServer
+
+from moorage.protocol import sdk
+from moorage.protocol.encoding import decode_lenient, encode
+from moorage.protocol.messages import RequestMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mcp.server.lowlevel.server import Server
+
+    from moorage.store.sessions import Entry
+
+_READS: Final = frozenset(
+    {
+        "ping",
+        "tools/list",
+        "prompts/list",
+        "prompts/get",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "completion/complete",
+    }
+)
+
+MOST_KEPT_BYTES: Final = 64 * 1024
+"""Largest parameters that are kept so that a call can run again."""
+
+
+class Repeatable:
+    """Says which calls of one server may run again."""
+
+    def __init__(self, target: MCPServer[Any] | Server[Any]) -> None:
+        self._registry = target if isinstance(target, MCPServer) else None
+
+    def __call__(self, message: RequestMessage) -> bool:
+        """Whether this one may. A low-level server keeps no registry of tools, so its calls may not."""
+        if message.method in _READS:
+            return True
+        name = (message.params or {}).get("name")
+        if message.method != "tools/call" or self._registry is None or not isinstance(name, str):
+            return False
+        tool = sdk.registered_tool(self._registry, name)
+        hints = None if tool is None else tool.annotations
+        return hints is not None and bool(hints.read_only_hint or hints.idempotent_hint)
+
+
+def register(message: RequestMessage, *, repeatable: bool) -> bytes:
+    """What is kept of a call."""
+    kept: dict[str, Any] = {"id": message.id, "method": message.method}
+    if repeatable:
+        whole = encode({**kept, "params": message.params, "again": True})
+        if len(whole) <= MOST_KEPT_BYTES:
+            return whole
+    return encode(kept)
+
+
+def registered(text: bytes) -> tuple[RequestMessage, bool]:
+    """The call that was kept, and whether it may run again."""
+    kept = cast("dict[str, Any]", decode_lenient(text))
+    return RequestMessage(kept["id"], kept["method"], kept.get("params")), bool(kept.get("again"))
+
+
+def progress_seen(entries: Iterable[Entry]) -> float | None:
+    """The highest progress that stands in a call's stream; None without any."""
+    seen: float | None = None
+    for entry in entries:
+        message = cast("dict[str, Any]", decode_lenient(entry.data))
+        if message.get("method") == "notifications/progress":
+            value = cast("dict[str, Any]", message.get("params") or {}).get("progress")
+            if isinstance(value, int | float) and (seen is None or value > seen):
+                seen = float(value)
+    return seen

@@ -1,0 +1,142 @@
+"""One HTTP response that reads an event stream: a bounded queue between whoever emits and the exchange that writes.
+
+Emitting never waits: a reader that falls behind its bound is ended, and its client comes back with the last id that it saw. Promises that
+no write waits for a client longer than `STALLED_SECONDS`, and that a reader which is replaced is gone soon, whether its client reads or
+not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from moorage.protocol.encoding import PING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from moorage.protocol.exchange import Header, HttpExchange
+
+MOST_BYTES: Final = 256 * 1024
+"""Bytes that wait for a client that reads slowly; beside them stand only the connection's own buffers."""
+
+RETRY: Final = b"retry: 1000\r\n\r\n"
+"""Tells a client when to come back (milliseconds) after a stream that we end."""
+
+STALLED_SECONDS: Final = 30.0
+_REPLACED_SECONDS: Final = 1.0
+
+
+class Reader:
+    """Reads one stream for one client.
+
+    Attributes:
+        closed: Set when nothing will be written any more.
+        ended: Whether what is queued is the last of it.
+        aged: Whether it was ended for its age.
+    """
+
+    __slots__ = ("_bytes", "_queue", "_wake", "aged", "closed", "ended", "http")
+
+    def __init__(self, http: HttpExchange) -> None:
+        self.http = http
+        self._queue: list[bytes] = []
+        self._bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+        self.closed = asyncio.Event()
+        self.ended = False
+        self.aged = False
+
+    def put(self, event: bytes) -> None:
+        """Queue an event; a reader that is too far behind is ended instead."""
+        if self.ended:
+            return
+        if self._bytes + len(event) > MOST_BYTES and self._queue:
+            self.end()
+            return
+        self._push(event)
+
+    def replay(self, events: Iterable[bytes]) -> None:
+        """Queue what a client missed, whatever its size: the log bounds it."""
+        for event in events:
+            self._push(event)
+
+    def end(self, last: bytes = RETRY) -> None:
+        """End after what is queued."""
+        if not self.ended:
+            self._push(last)
+            self.ended = True
+
+    def replace(self) -> None:
+        """End in favour of another reader; a client that does not read is cut off."""
+        self.end()
+        if not self.closed.is_set():
+            asyncio.get_running_loop().call_later(_REPLACED_SECONDS, self._cut)
+
+    def leave(self) -> None:
+        """The client has left: drop what is queued."""
+        self._queue.clear()
+        self._bytes = 0
+        self.ended = True
+        self._rouse()
+
+    async def serve(self, headers: Iterable[Header], ping_seconds: float, age_seconds: float) -> None:
+        """Write the response: its head, and what is queued until the reader is ended, with a keep-alive in every silence.
+
+        Args:
+            headers: Of the response, beside those of every stream.
+            ping_seconds: Length of a silence.
+            age_seconds: When to end with a hint to come back; 0 is never.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + age_seconds if age_seconds else None
+        try:
+            await self.http.open_stream(headers)
+            while self._queue or not self.ended:
+                if not self._queue:
+                    wait = ping_seconds if until is None else min(ping_seconds, max(0.0, until - loop.time()))
+                    if not await self._roused(wait):
+                        self._push(PING)
+                if until is not None and loop.time() >= until and not self.ended:
+                    self.aged = True
+                    self.end()
+                await self._flush()
+        finally:
+            self.ended = True
+            self.closed.set()
+
+    async def _flush(self) -> None:
+        batch, self._queue, self._bytes = b"".join(self._queue), [], 0
+        if not batch and not self.ended:
+            return
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await self.http.write(batch, last=self.ended)
+        except TimeoutError:
+            self._cut()
+
+    async def _roused(self, seconds: float) -> bool:
+        """Wait for something to be queued; False when nothing was."""
+        self._wake = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake
+        except TimeoutError:
+            return False
+        finally:
+            self._wake = None
+        return True
+
+    def _push(self, event: bytes) -> None:
+        self._queue.append(event)
+        self._bytes += len(event)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _cut(self) -> None:
+        if not self.closed.is_set():
+            self.leave()
+            self.http.abort()
