@@ -6,7 +6,6 @@ it wrote is shown when a test fails.
 
 import asyncio
 import json
-import os
 import re
 import signal
 import sys
@@ -19,7 +18,9 @@ from typing import Any, Literal
 import anyio
 import httpx2 as httpx
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.services.fleet import environment
+from tests.services.processes import ROOT
+
 TOOLS = Path(__file__).with_name("slow_tools.py")
 START_SECONDS = 30
 
@@ -98,18 +99,6 @@ class Process:
         await self.process.wait()
         async with self.grown:
             self.grown.notify_all()
-
-
-def environment(target: Path | str, **settings: str) -> dict[str, str]:
-    """The variables of a server on free ports; whatever the test's own environment says about moorage is left out.
-
-    `SECTION__FIELD` is a setting; `plain_NAME` is the variable NAME.
-    """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MOORAGE_", "OTEL_"))}
-    ours = {"TARGET": str(target), "SERVER__PORT": "0", "ADMIN__PORT": "0", "LOGS__FORMAT": "json", **settings}
-    return inherited | {
-        name.removeprefix("plain_") if name.startswith("plain_") else f"MOORAGE_{name}": value for name, value in ours.items()
-    }
 
 
 @asynccontextmanager
