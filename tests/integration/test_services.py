@@ -15,6 +15,8 @@ import pytest
 import redis
 import redis.asyncio
 from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from tests.integration.serving import TOOLS, client
 from tests.services import Cluster, Fleet, Partition, Redis, RoundRobin, Sentinel, ServiceError, free_ports
@@ -66,7 +68,7 @@ async def test_a_redis_with_a_user_lets_nobody_else_in():
         assert server.url == f"redis://moorage:secret@127.0.0.1:{server.port}/0"
         async with redis.asyncio.Redis.from_url(server.url) as store:
             assert await store.execute_command("ACL", "WHOAMI") == b"moorage"
-        async with redis.asyncio.Redis(port=server.port) as stranger:
+        async with redis.asyncio.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as stranger:
             with pytest.raises(redis.AuthenticationError):
                 await stranger.execute_command("GET", "anything")
 
@@ -83,7 +85,7 @@ async def test_a_redis_with_tls_speaks_nothing_else():
         trust = ssl.create_default_context(cafile=server.ca_file)
         with socket.create_connection(("127.0.0.1", server.port)) as plain, trust.wrap_socket(plain, server_hostname="127.0.0.1") as secure:
             assert secure.version() == "TLSv1.3"
-        async with redis.asyncio.Redis(port=server.port) as stranger:
+        async with redis.asyncio.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as stranger:
             with pytest.raises(redis.ConnectionError):
                 await stranger.execute_command("PING")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from contextlib import suppress
 from typing import Self
 
@@ -66,6 +68,8 @@ class Partition:
         self._links.add(link)
         writers = [writer]
         try:
+            if self._server is None:
+                raise ConnectionResetError  # accepted just before the cut
             await self._flows.wait()
             there_reader, there_writer = await asyncio.open_connection(LOOPBACK, self._target_port)
             writers.append(there_writer)
@@ -73,7 +77,8 @@ class Partition:
                 both.create_task(self._pass_on(reader, there_writer))
                 both.create_task(self._pass_on(there_reader, writer))
         except (asyncio.CancelledError, OSError, BaseExceptionGroup):
-            pass  # one end is gone, or the network is cut: so is the other
+            for each in writers:  # one end is gone, or the network is cut: so is the other end, and at once
+                _reset_when_closed(each)
         finally:
             for each in writers:
                 each.transport.abort()
@@ -86,3 +91,9 @@ class Partition:
             await writer.drain()
         with suppress(OSError):
             writer.write_eof()
+
+
+def _reset_when_closed(writer: asyncio.StreamWriter) -> None:
+    it = writer.get_extra_info("socket")
+    with suppress(OSError):
+        it.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

