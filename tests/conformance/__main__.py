@@ -1,15 +1,17 @@
-"""`python -m tests.conformance`: run the official suite against `moorage serve`; `--lock` resolves the suite's packages again.
+"""`python -m tests.conformance [MODE...]`: run the official suite in the modes `single`, `store` and `stateless`, or those named.
 
-Exits 0 when exactly the scenarios of `expected-failures.yaml` fail, 1 when others fail or a listed one passes, 2 when there was no verdict.
+`--lock` resolves the suite's packages again. Exits 0 when in each mode exactly the scenarios of its file of expected failures fail, 1 when
+others fail or a listed one passes, 2 when there was no verdict. The last line counts scenarios over all modes; a failure that is
+expected counts as neither.
 """
 
 from __future__ import annotations
 
 import sys
 
-from tests.conformance import server, suite
-
-MUST_PASS = 56
+from tests.conformance import suite
+from tests.conformance.modes import MODES, Mode, serving
+from tests.services import ServiceError
 
 
 def main(arguments: list[str]) -> int:
@@ -18,32 +20,64 @@ def main(arguments: list[str]) -> int:
         if arguments == ["--lock"]:
             suite.lock()
             return 0
+        modes = chosen(arguments)
         suite.install()
-        with server.serving(suite.CACHE / "server.log") as url:
-            report = suite.run(url)
-    except (suite.SuiteError, server.ServerError) as error:
+        passed, failed = (sum(counts) for counts in zip(*(prove(mode) for mode in modes), strict=True))
+    except (suite.SuiteError, ServiceError) as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
-    return tell(report)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
 
 
-def tell(report: suite.Report) -> int:
-    """Print a report and give the exit status."""
-    accepted = report.accepted and len(report.passed) >= MUST_PASS
-    if not accepted:
+def chosen(names: list[str]) -> list[Mode]:
+    """The modes of these names, all if there are none.
+
+    Raises:
+        SuiteError: There is no mode of such a name.
+    """
+    known = {mode.name: mode for mode in MODES}
+    if unknown := set(names) - set(known):
+        raise suite.SuiteError(f"no mode is called {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return [known[name] for name in names or known]
+
+
+def prove(mode: Mode) -> tuple[int, int]:
+    """Run the suite in one mode; gives how many scenarios passed, and how many did not do what was expected of them."""
+    print(f"{mode.name}: {mode.description}", flush=True)
+    with serving(mode, suite.CACHE / f"{mode.name}.log") as url:
+        report = suite.run(url, mode.expected_failures, suite.CACHE / "results" / mode.name)
+    wrong = surprises(mode, report)
+    if wrong:
         print(report.output)
-    for name in report.failed:
-        print(f"  failed     {name}")
-    for name in report.warned:
-        print(f"  warned     {name} (it passes, and lacks what is recommended)")
-    for name in report.unchecked:
-        print(f"  unchecked  {name} (it passes, but skipped every check of its own)")
-    if not accepted:
-        wanted = f"at least {MUST_PASS} have to pass, and what fails has to be what {suite.EXPECTED_FAILURES.name} lists"
-        print(f"{len(report.passed)} passed, {len(report.failed)} failed: {wanted}")
-        return 1
-    print(f"{len(report.passed)} passed, {len(report.failed)} expected failures")
-    return 0
+    tell(mode, report)
+    for each in wrong:
+        print(f"  WRONG      {each}")
+    return len(report.passed), len(wrong)
+
+
+def surprises(mode: Mode, report: suite.Report) -> list[str]:
+    """What is not as expected."""
+    wrong = [f"{name} fails, and is not in {mode.expected_failures.name}" for name in report.unexpected]
+    if not report.accepted and not wrong:
+        wrong.append(f"something in {mode.expected_failures.name} does not fail, or a check of a scenario does (see above)")
+    if len(report.passed) < mode.must_pass:
+        wrong.append(f"{len(report.passed)} scenarios pass, and {mode.must_pass} have to")
+    return wrong
+
+
+def tell(mode: Mode, report: suite.Report) -> None:
+    """Print a mode's summary."""
+    for kind, names in (("failed", report.failed), ("warned", report.warned), ("unchecked", report.unchecked)):
+        for name in names:
+            print(f"  {kind:10} {name}")
+    total, own = len(report.passed) + len(report.failed), len(report.passed) - len(report.unchecked)
+    expected = len(report.failed) - len(report.unexpected)
+    print(
+        f"  {len(report.passed)} of {total} scenarios pass, {own} of them with checks of their own that ran; "
+        f"{expected} fail as {mode.expected_failures.name} says, {len(report.unexpected)} others fail",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

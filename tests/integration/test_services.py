@@ -219,10 +219,12 @@ async def fleet() -> AsyncIterator[Fleet]:
 async def test_each_request_of_one_connection_goes_to_the_next_replica(fleet: Fleet):
     async with RoundRobin(fleet.backends) as balancer, client() as http:
         answers = [await http.get(f"{balancer.url}/") for _ in range(6)]
+        shares = balancer.shares()
     assert {answer.status_code for answer in answers} == {200}
     names = [answer.headers[REPLICA_HEADER] for answer in answers]
     assert sorted(names) == ["r0"] * 3 + ["r1"] * 3
     assert all(name != following for name, following in itertools.pairwise(names))
+    assert shares == [3, 3]
 
 
 async def test_no_request_fails_when_a_replica_is_killed_and_it_is_served_again_when_it_is_back():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import socket
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -70,7 +72,8 @@ class RoundRobin(Program):
 
     def start(self) -> None:
         servers = "\n".join(
-            f"    server r{number} {LOOPBACK}:{backend.port} port {backend.admin_port}" for number, backend in enumerate(self._backends)
+            f"    server {name} {LOOPBACK}:{backend.port} port {backend.admin_port}"
+            for name, backend in zip(self._names, self._backends, strict=True)
         )
         configuration = self.folder / "haproxy.cfg"
         configuration.write_text(
@@ -78,3 +81,18 @@ class RoundRobin(Program):
         )
         self.run([program("haproxy", "haproxy"), "-db", "-f", configuration])
         self.wait_until(lambda: accepts(self.port), "listening", within=10)
+
+    def shares(self) -> list[int]:
+        """How many requests each backend has been given."""
+        return [int(row["stot"]) for row in self._statistics() if row["svname"] in self._names]
+
+    @property
+    def _names(self) -> list[str]:
+        return [f"r{number}" for number in range(len(self._backends))]
+
+    def _statistics(self) -> list[dict[str, str]]:
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(str(self.folder / "admin.sock"))
+            admin.sendall(b"show stat\n")
+            with admin.makefile() as answer:
+                return list(csv.DictReader(answer.read().lstrip("# ").splitlines()))
