@@ -243,7 +243,10 @@ class LegacyEndpoint:
 
     async def _delete(self, http: HttpExchange, *, relayed: bool) -> None:
         session = await self._session(http, relayed=relayed)
-        if session is not None:
+        if session is not None and not self.home.ends_everywhere:
+            message = "Sessions cannot be ended here: replicas without a shared store would go on serving it; it ends by its age"
+            await http.respond_error(405, INVALID_REQUEST, message, headers=[(b"allow", b"GET, POST")])
+        elif session is not None:
             try:
                 await self.home.end(session)
             except Fenced:

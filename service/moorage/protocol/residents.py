@@ -71,6 +71,11 @@ class Home(Protocol):
         """Those that are in memory."""
         ...
 
+    @property
+    def ends_everywhere(self) -> bool:
+        """Whether a session that is ended here is ended for every replica."""
+        ...
+
     def refuses_new(self, owner: str) -> str | None:
         """Why no session of this principal can be opened now, if there is a reason."""
         ...
@@ -171,12 +176,21 @@ class AloneHome(_Living):
         *,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        several: bool,
         met_another: Callable[[], None],
     ) -> None:
-        """Args: `met_another` is called when a session turns up that another process opened while this one ran."""
+        """Without a store.
+
+        Args:
+            around, limits, instruments, clock: As for every home.
+            wall_clock: Unix time, in seconds.
+            several: Whether other replicas are known to serve the same sessions.
+            met_another: Called when a session turns up that another process opened while this one ran.
+        """
         super().__init__(around, limits, instruments, clock)
         self._wall_clock = wall_clock
         self._met_another = met_another
+        self._several = several
         self._began = wall_clock()
         self._mint = b""
         self._parked: dict[bytes, _Known] = {}
@@ -186,6 +200,11 @@ class AloneHome(_Living):
     def count(self) -> int:
         """How many sessions this process knows to be open."""
         return len(self._living) + len(self._parked)
+
+    @property
+    def ends_everywhere(self) -> bool:
+        """See `Home`: the end of a session is known to this process alone."""
+        return not self._several
 
     def refuses_new(self, owner: str) -> str | None:
         """See `Home`."""
@@ -215,6 +234,7 @@ class AloneHome(_Living):
                 return Refused(reason)
             self._count_in(record)
             if record.mint != self._mint and record.created > self._began:
+                self._several = True
                 self._met_another()
         return self._make(name, record)
 
@@ -285,6 +305,11 @@ class SharedHome(_Living):
     def count(self) -> int:
         """How many sessions this process owns."""
         return len(self._living)
+
+    @property
+    def ends_everywhere(self) -> bool:
+        """See `Home`."""
+        return True
 
     def refuses_new(self, owner: str) -> str | None:
         """See `Home`; the principal's share is counted in the store."""

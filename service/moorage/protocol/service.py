@@ -157,7 +157,15 @@ class McpService:
             LegacyEndpoint, around, ids=ids, in_flight=self.in_flight, sessions=limits, http=settings.http, dispatcher=dispatcher
         )
         if replication is None:
-            home: Home = AloneHome(around, limits, self._instruments, clock=clock, wall_clock=time.time, met_another=self._on_met_another)
+            home: Home = AloneHome(
+                around,
+                limits,
+                self._instruments,
+                clock=clock,
+                wall_clock=time.time,
+                several=max(settings.server.replicas, settings.server.workers) > 1,
+                met_another=self._on_met_another,
+            )
             return make(home=home, clock=clock)
         shared = SharedHome(
             around,
