@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import functools
 import json
+import os
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 import yaml
 
 from scripts import tools
+from tests.chart.found import cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "moorage"
@@ -56,6 +60,20 @@ class Rendered:
         return {item["name"]: item.get("value", item.get("valueFrom")) for item in self.container["env"]}
 
     @property
+    def volumes(self) -> dict[str, Any]:
+        """The server's volumes by their name."""
+        return {volume["name"]: volume for volume in self.pod["spec"]["volumes"]}
+
+    @property
+    def mounts(self) -> dict[str, Any]:
+        """Where the server's volumes are mounted, by their name."""
+        return {mount["name"]: mount for mount in self.container["volumeMounts"]}
+
+    def secret(self, name: str) -> dict[str, str]:
+        """The decoded content of a Secret."""
+        return {key: base64.b64decode(value).decode() for key, value in self.one("Secret", name)["data"].items()}
+
+    @property
     def config(self) -> dict[str, Any]:
         """config.yaml."""
         return yaml.safe_load(self.one("ConfigMap", "web-moorage")["data"]["config.yaml"])
@@ -68,6 +86,20 @@ def render(**values: Any) -> Rendered:
         AssertionError: The chart refuses the values.
     """
     done = _template(json.dumps(merged(SERVING, values)))
+    assert done.returncode == 0, done.stderr
+    return Rendered(tuple(thing for thing in yaml.safe_load_all(done.stdout) if thing))
+
+
+def upgraded(*found: Mapping[str, Any], **values: Any) -> Rendered:
+    """Render the same release where the cluster holds these objects, as an upgrade finds them.
+
+    Raises:
+        AssertionError: The chart refuses the values.
+    """
+    with cluster(*found) as address, tempfile.TemporaryDirectory() as cache:
+        there = ("--kube-apiserver", address, "--kubeconfig", "/dev/null", "--disable-openapi-validation")
+        command = ("template", "web", CHART, "--namespace", "prod", "--is-upgrade", "--dry-run=server", *there, "--values", "-")
+        done = _helm(*command, values=merged(SERVING, values), environ={"KUBECACHEDIR": cache})
     assert done.returncode == 0, done.stderr
     return Rendered(tuple(thing for thing in yaml.safe_load_all(done.stdout) if thing))
 
@@ -107,6 +139,6 @@ def _template(values: str) -> subprocess.CompletedProcess[str]:
     return _helm("template", "web", CHART, "--namespace", "prod", "--values", "-", values=json.loads(values))
 
 
-def _helm(*arguments: object, values: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
-    command = [tools.helm(), *map(str, arguments)]
-    return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=False)
+def _helm(*arguments: object, values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command, env = [tools.helm(), *map(str, arguments)], {**os.environ, **(environ or {})}
+    return subprocess.run(command, input=json.dumps(values), env=env, capture_output=True, text=True, timeout=60, check=False)

@@ -25,6 +25,12 @@ def test_what_changes_no_file_rolls_nothing():
     assert annotations() == annotations(replicaCount=3, podDisruptionBudget={"enabled": False}, service={"port": 81})
 
 
+def test_scaling_rolls_nothing_though_pods_are_told_how_many_they_are():
+    few, many = render(replicaCount=1), render(replicaCount=5)
+    assert (few.config["server"]["replicas"], many.config["server"]["replicas"]) == (1, 5)
+    assert few.pod == many.pod
+
+
 def test_a_key_that_is_made_anew_at_each_rendering_rolls_nothing():
     assert annotations() == annotations(service={"port": 82})
 

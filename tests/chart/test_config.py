@@ -31,6 +31,13 @@ def test_callers_are_anonymous_only_when_keys_are_off():
     assert render(auth={"enabled": False}).config["security"]["allow_anonymous"] is True
 
 
+def test_the_service_is_told_how_many_pods_there_may_be():
+    assert render().config["server"]["replicas"] == 1
+    assert render(replicaCount=3).config["server"]["replicas"] == 3
+    assert render(replicaCount=3, autoscaling={"enabled": True, "maxReplicas": 7}).config["server"]["replicas"] == 7
+    assert render(replicaCount=0).config["server"]["replicas"] == 1
+
+
 def test_the_file_is_where_the_service_looks_and_follows_changes():
     rendered = render()
     assert rendered.env["MOORAGE_CONFIG"] == "/etc/moorage/config.yaml"

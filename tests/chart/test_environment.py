@@ -50,6 +50,8 @@ def test_services_of_the_namespace_are_not_spelled_out_in_the_environment():
 def everything() -> Rendered:
     return render(
         config={"http": {"max_in_flight": 7}, "security": {"allowed_origins": ["https://app.example.com"]}, "server": {"workers": 2}},
+        store={"existingSecret": {"name": "team-redis"}, "ca": {"secret": "ca"}},
+        replicaCount=3,
         ingress={"enabled": True, "hosts": ["mcp.example.com"], "tls": {"secretName": "certificate"}},
         otel={"endpoint": "http://collector:4318"},
     )
@@ -57,14 +59,21 @@ def everything() -> Rendered:
 
 @pytest.mark.parametrize("rendered", [render(), everything(), render(auth={"enabled": False})], ids=["default", "everything", "open"])
 def test_the_service_accepts_what_the_chart_gives_it(rendered: Rendered, tmp_path: Path):
-    config, keys = tmp_path / "config.yaml", tmp_path / "api-keys"
-    config.write_text(yaml.safe_dump(rendered.config))
-    keys.write_text("default:" + "a" * 64 + "\n")
+    texts = {
+        "MOORAGE_CONFIG": yaml.safe_dump(rendered.config),
+        "MOORAGE_SECURITY__API_KEYS_FILE": "default:" + "a" * 64 + "\n",
+        "MOORAGE_SECURITY__SEALING_KEYS_FILE": render().secret("web-moorage-sealing-keys")["sealing-keys"],
+        "MOORAGE_STORE__URL_FILE": "redis+tls://user:password@redis.example.com:6379/0\n",
+    }
+    files = {name: tmp_path / name for name in texts}
+    for name, text in texts.items():
+        files[name].write_text(text)
     env = {name: value if isinstance(value, str) else "from-the-pod" for name, value in rendered.env.items()}
-    env |= {"MOORAGE_CONFIG": str(config)}
-    if "MOORAGE_SECURITY__API_KEYS_FILE" in env:
-        env["MOORAGE_SECURITY__API_KEYS_FILE"] = str(keys)
+    env |= {name: str(file) for name, file in files.items() if name in env}
     settings = load_settings(environ=env).settings
     assert settings.target == "/srv/tools/server.py"
     assert settings.server.host == settings.admin.host == "0.0.0.0"
     assert list(settings.security.allowed_hosts) == rendered.config["security"]["allowed_hosts"]
+    assert settings.security.sealing_keys_file == str(files["MOORAGE_SECURITY__SEALING_KEYS_FILE"])
+    assert settings.server.replicas == rendered.config["server"]["replicas"]
+    assert settings.store.configured == ("store" in rendered.volumes)

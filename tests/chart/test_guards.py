@@ -21,6 +21,31 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "one port for two listeners": ({"config": {"admin": {"port": 8000}}}, "config.server.port and config.admin.port are both 8000"),
     "any free port": ({"config": {"admin": {"port": 0}}}, "config.admin.port is 0"),
     "keys without auth": ({"auth": {"enabled": False, "existingSecret": "a"}}, "auth.existingSecret is set but auth.enabled is false"),
+    "two stores": (
+        {"store": {"existingSecret": {"name": "a"}, "valkey": {"enabled": True}}},
+        "store.existingSecret.name and store.valkey.enabled are both set",
+    ),
+    "certificates twice": (
+        {"store": {"existingSecret": {"name": "a"}, "ca": {"configMap": "a", "secret": "b"}}},
+        "store.ca.configMap and store.ca.secret are both set",
+    ),
+    "certificates for no store": ({"store": {"ca": {"configMap": "a"}}}, "store.ca needs store.existingSecret.name"),
+    "certificates for the trial store": (
+        {"store": {"ca": {"secret": "a"}, "valkey": {"enabled": True}}},
+        "store.ca needs store.existingSecret.name",
+    ),
+    "any free door": ({"store": {"valkey": {"enabled": True}}, "config": {"relay": {"port": 0}}}, "config.relay.port is 0"),
+    "more doors than ports": (
+        {"store": {"valkey": {"enabled": True}}, "config": {"relay": {"port": 65535}, "server": {"workers": 2}}},
+        "config.relay.port and config.server.workers lead to port 65536",
+    ),
+    "one port for a door and a listener": (
+        {
+            "store": {"existingSecret": {"name": "a"}},
+            "config": {"relay": {"port": 8999}, "admin": {"port": 9001}, "server": {"workers": 3}},
+        },
+        "config.relay.port gives the workers the ports 8999 to 9001, and config.admin.port is 9001",
+    ),
     "grace period": ({"drain": {"gracePeriodSeconds": 5}}, "drain.gracePeriodSeconds is 5, and a drain takes 40"),
     "fewest above most": (
         {"autoscaling": {"enabled": True, "minReplicas": 11}},

@@ -1,6 +1,9 @@
 import json
 import re
 import shlex
+from typing import Any
+
+import pytest
 
 from tests.chart.rendering import INGRESS, notes
 
@@ -54,10 +57,28 @@ def test_they_warn_of_what_is_unsafe():
     assert "WARNING: ingress.tls.enabled is false" in notes(ingress={**INGRESS, "tls": {"enabled": False}})
 
 
-def test_with_several_pods_they_say_what_older_clients_need():
-    assert "More than one pod" not in notes()
-    assert "More than one pod" in notes(replicaCount=2)
-    assert "More than one pod" in notes(autoscaling={"enabled": True})
+@pytest.mark.parametrize("values", [{"replicaCount": 2}, {"autoscaling": {"enabled": True}}], ids=["replicas", "autoscaling"])
+def test_with_several_pods_and_no_store_they_warn_of_what_does_not_work(values: dict[str, Any]):
+    said = " ".join(notes(**values).split())
+    assert "WARNING: more than one pod and no store" in said
+    assert "Calls of every protocol revision are answered by every pod" in said
+    assert "questions to the client (sampling, elicitation, roots) and their answers, its GET stream, resuming a stream" in said
+    assert "store.existingSecret.name, or store.valkey.enabled" in said
+
+
+def test_with_one_pod_or_a_store_there_is_nothing_to_warn_of():
+    assert "more than one pod" not in notes()
+    for store in ({"existingSecret": {"name": "team-redis"}}, {"valkey": {"enabled": True}}):
+        said = notes(replicaCount=3, store=store)
+        assert "WARNING" not in said
+        assert "any pod serves any client" in said
+
+
+def test_they_say_what_a_trial_store_is_worth():
+    assert "a restart of it ends every session" in notes(store={"valkey": {"enabled": True}})
+    kept = notes(store={"valkey": {"enabled": True, "persistence": {"enabled": True}}})
+    assert "for trials: it is one pod." in kept
+    assert "for trials" not in notes(store={"existingSecret": {"name": "team-redis"}})
 
 
 def test_with_hashes_of_ones_own_they_do_not_promise_a_key():

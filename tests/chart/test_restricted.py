@@ -8,18 +8,27 @@ from tests.chart.rendering import render
 
 
 def pods() -> dict[str, dict[str, Any]]:
-    rendered = render()
-    return {"server": rendered.pod["spec"], "test": rendered.one("Pod", "web-moorage-test")["spec"]}
+    rendered = render(store={"valkey": {"enabled": True}})
+    valkey = rendered.one("StatefulSet")["spec"]["template"]
+    return {"server": rendered.pod["spec"], "test": rendered.one("Pod", "web-moorage-test")["spec"], "valkey": valkey["spec"]}
 
 
-@pytest.fixture(params=["server", "test"])
+@pytest.fixture(params=["server", "test", "valkey"])
 def spec(request: pytest.FixtureRequest) -> dict[str, Any]:
     return pods()[request.param]
 
 
 def test_it_never_runs_as_root(spec: dict[str, Any]):
     assert spec["securityContext"]["runAsNonRoot"] is True
-    assert "runAsUser" not in spec["securityContext"], "the image names a number; a platform may put its own"
+
+
+def test_our_image_names_its_user_so_that_a_platform_may_put_its_own():
+    assert "runAsUser" not in pods()["server"]["securityContext"]
+
+
+def test_the_user_of_valkey_is_named_as_its_image_names_none():
+    context = pods()["valkey"]["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (999, 999, 999)
 
 
 def test_it_has_the_runtimes_seccomp_profile(spec: dict[str, Any]):

@@ -14,6 +14,9 @@
 - name: MOORAGE_SECURITY__API_KEYS_FILE
   value: /etc/moorage-keys/api-keys
 {{- end }}
+- name: MOORAGE_SECURITY__SEALING_KEYS_FILE
+  value: /etc/moorage-sealing/sealing-keys
+{{- include "moorage.storeEnv" . }}
 {{- include "moorage.podEnv" . }}
 {{- include "moorage.otelEnv" . }}
 {{- end -}}

@@ -2,11 +2,11 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* 52 characters: the longest suffix of an object, -api-keys, still fits a label. */}}
+{{/* 50 characters: the longest suffix of an object, -sealing-keys, still fits a label. */}}
 {{- define "moorage.fullname" -}}
 {{- $name := include "moorage.name" . -}}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $full .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- default $full .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* What all pods of this release share; what tells the servers from the test is the component. */}}
@@ -56,6 +56,11 @@ app.kubernetes.io/component: test
 {{- .Values.auth.existingSecret | default (printf "%s-api-keys" (include "moorage.fullname" .)) -}}
 {{- end -}}
 
+{{/* The Secret with the keys that seal session ids. */}}
+{{- define "moorage.sealingKeysSecret" -}}
+{{- .Values.sealing.existingSecret | default (printf "%s-sealing-keys" (include "moorage.fullname" .)) -}}
+{{- end -}}
+
 {{/* The ConfigMap that is mounted under /srv/tools; empty when the image brings the tools. */}}
 {{- define "moorage.toolsConfigMap" -}}
 {{- $own := empty .Values.tools.files | ternary "" (printf "%s-tools" (include "moorage.fullname" .)) -}}
@@ -84,7 +89,20 @@ app.kubernetes.io/component: test
 {{- $given := dig "security" "allowed_hosts" list .Values.config -}}
 {{- $hosts := concat $given (include "moorage.ingressHosts" . | fromJsonArray) (include "moorage.serviceHosts" . | fromJsonArray) | uniq -}}
 {{- $security := dict "allowed_hosts" $hosts "allow_anonymous" (not .Values.auth.enabled) -}}
-{{- mergeOverwrite (deepCopy .Values.config) (dict "security" $security) | toYaml -}}
+{{- $server := dict "replicas" (include "moorage.mostReplicas" . | int) -}}
+{{- mergeOverwrite (deepCopy .Values.config) (dict "security" $security "server" $server) | toYaml -}}
+{{- end -}}
+
+{{/* What of it makes pods roll: not their number, so that scaling leaves those that run alone. */}}
+{{- define "moorage.configThatRolls" -}}
+{{- $config := include "moorage.config" . | fromYaml -}}
+{{- $_ := unset $config.server "replicas" -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* As many pods as there may be; at least one. */}}
+{{- define "moorage.mostReplicas" -}}
+{{- ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled | max 1 -}}
 {{- end -}}
 
 {{- define "moorage.drainSeconds" -}}

@@ -1,14 +1,14 @@
-{{/* What makes pods roll. The API keys are not among it: the service takes them up from the file as they change. */}}
+{{/* What makes pods roll. API keys and sealing keys are not among it: the service takes them up from their files as they change. */}}
 {{- define "moorage.checksums" -}}
-checksum/config: {{ include "moorage.config" . | sha256sum }}
+checksum/config: {{ include "moorage.configThatRolls" . | sha256sum }}
 {{- with .Values.tools.files }}
 checksum/tools: {{ toJson . | sha256sum }}
 {{- end }}
-{{- with include "moorage.lookupChecksum" (dict "kind" "ConfigMap" "namespace" .Release.Namespace "name" (.Values.tools.configMap | default "-")) }}
-checksum/tools: {{ . }}
+{{- range list (list "tools" "ConfigMap" .Values.tools.configMap) (list "otel-headers" "Secret" .Values.otel.headersSecret.name) (list "store" "Secret" .Values.store.existingSecret.name) (list "store-ca" "ConfigMap" .Values.store.ca.configMap) (list "store-ca" "Secret" .Values.store.ca.secret) }}
+{{- $what := first . }}
+{{- with include "moorage.lookupChecksum" (dict "namespace" $.Release.Namespace "kind" (index . 1) "name" (last . | default "-")) }}
+checksum/{{ $what }}: {{ . }}
 {{- end }}
-{{- with include "moorage.lookupChecksum" (dict "kind" "Secret" "namespace" .Release.Namespace "name" (.Values.otel.headersSecret.name | default "-")) }}
-checksum/otel-headers: {{ . }}
 {{- end }}
 {{- end -}}
 
@@ -48,6 +48,9 @@ ports:
   - name: admin
     containerPort: {{ .Values.config.admin.port }}
     protocol: TCP
+  {{- if include "moorage.storeSecret" . }}
+  {{- include "moorage.relayContainerPorts" . | nindent 2 }}
+  {{- end }}
 {{- range $probe, $path := dict "startup" "/startupz" "liveness" "/livez" "readiness" "/readyz" }}
 {{ $probe }}Probe:
   httpGet:
@@ -78,6 +81,10 @@ volumeMounts:
   mountPath: /etc/moorage-keys
   readOnly: true
 {{- end }}
+- name: sealing-keys
+  mountPath: /etc/moorage-sealing
+  readOnly: true
+{{- include "moorage.storeMounts" . }}
 {{- if include "moorage.toolsConfigMap" . }}
 - name: tools
   mountPath: /srv/tools
@@ -102,6 +109,13 @@ volumeMounts:
       - key: api-keys
         path: api-keys
 {{- end }}
+- name: sealing-keys
+  secret:
+    secretName: {{ include "moorage.sealingKeysSecret" . }}
+    items:
+      - key: sealing-keys
+        path: sealing-keys
+{{- include "moorage.storeVolumes" . }}
 {{- with include "moorage.toolsConfigMap" . }}
 - name: tools
   configMap:
