@@ -32,7 +32,7 @@ def cluster(*objects: Mapping[str, Any]) -> Iterator[str]:
             missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
             self.wfile.write(json.dumps(found or missing).encode())
 
-        def log_message(self, *_: object) -> None:
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:

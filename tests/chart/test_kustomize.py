@@ -1,9 +1,23 @@
+import json
 import subprocess
+from typing import Any
 
+import pytest
 import yaml
 
 from scripts import chart, tools
-from tests.chart.rendering import ROOT
+from tests.chart.rendering import ROOT, SERVING, merged, render
+
+FILES: dict[str, Any] = {"tools": {"files": dict.fromkeys(SERVING["tools"]["files"])}}
+STORE = merged(
+    {"fullnameOverride": "moorage", "store": {"existingSecret": {"name": "moorage-store"}}, **FILES},
+    yaml.safe_load((ROOT / "k8s" / "values.yaml").read_text()),
+)
+"""k8s/values.yaml and a store."""
+
+
+def named(things: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {thing["name"]: thing for thing in things}
 
 
 def build(directory: str) -> list[dict]:
@@ -44,6 +58,39 @@ def test_the_overlay_brings_the_tools_the_host_and_the_replicas():
     assert objects["ConfigMap", volumes["tools"]["configMap"]["name"]]["data"].keys() == {"server.py"}
     assert set(hosts) <= set(yaml.safe_load(config)["security"]["allowed_hosts"])
     assert {thing["metadata"].get("namespace") for thing in objects.values()} == {"moorage"}
+
+
+def test_the_store_overlay_is_what_the_chart_renders_with_a_store():
+    objects = {thing["kind"]: thing for thing in build("k8s/overlays/store")}
+    rendered = render(**STORE)
+    container, expected = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0], rendered.container
+    for field in ("ports", "volumeMounts"):
+        assert named(container[field]) == named(expected[field])
+    env = {item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"]}
+    assert env == rendered.env
+    volumes, wanted = named(objects["Deployment"]["spec"]["template"]["spec"]["volumes"]), rendered.volumes
+    assert volumes.keys() == wanted.keys()
+    assert [volumes[name] for name in ("store", "sealing-keys", "api-keys")] == [
+        wanted[name] for name in ("store", "sealing-keys", "api-keys")
+    ]
+    assert objects["Deployment"]["spec"]["replicas"] == 3
+
+
+def test_the_store_overlays_network_policy_lets_the_same_in_and_out_as_the_charts():
+    (policy,) = (thing for thing in build("k8s/overlays/store") if thing["kind"] == "NetworkPolicy")
+    expected = render(**STORE).one("NetworkPolicy")
+    for direction in ("ingress", "egress"):
+        rules = sorted(json.dumps(rule, sort_keys=True) for rule in policy["spec"][direction])
+        wanted = sorted(json.dumps(rule, sort_keys=True) for rule in expected["spec"][direction])
+        assert rules == [rule.replace('"web"', '"moorage"') for rule in wanted], "but for the release's name"
+
+
+@pytest.mark.parametrize("overlay", ["example", "store"])
+def test_an_overlay_tells_the_service_how_many_pods_there_are(overlay: str):
+    objects = build(f"k8s/overlays/{overlay}")
+    (replicas,) = (thing["spec"]["replicas"] for thing in objects if thing["kind"] == "Deployment")
+    (config,) = (thing["data"]["config.yaml"] for thing in objects if "config.yaml" in thing.get("data", {}))
+    assert (yaml.safe_load(config)["server"]["replicas"] > 1) == (replicas > 1)
 
 
 def test_the_overlays_drain_fits_the_bases_grace_period():
