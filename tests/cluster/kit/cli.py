@@ -19,6 +19,7 @@ USAGE = """A real one-node Kubernetes on this machine, as root, without Docker a
   cluster status                     what runs, nodes, pods
   cluster env                        shell lines: export KUBECONFIG=..., PATH=...
   cluster base-image                 make a stand-in for python:3.13-slim where podman has none, print its name
+  cluster valkey-image               the same for Valkey
   cluster build TAG DIR [ARG=V ...]  build DIR's Dockerfile with podman (BASE_IMAGE: the stand-in), load it
   cluster load TAG                   load an image of podman's into the node
   cluster addon keda                 KEDA's operator and metrics API server (11 minutes to build the first time)
@@ -49,6 +50,9 @@ def run(arguments: list[str]) -> None:
         case ["base-image"]:
             images.base_image()
             print(images.BASE)
+        case ["valkey-image"]:
+            images.valkey_image()
+            print(images.VALKEY)
         case ["build", tag, directory, *build_arguments]:
             images.base_image()
             images.build(tag, Path(directory), *build_arguments)

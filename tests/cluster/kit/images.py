@@ -1,6 +1,6 @@
-"""Container images without a registry: built by podman, loaded into the node, and a stand-in for the base image.
+"""Container images without a registry: built by podman, loaded into the node, and stand-ins for public images.
 
-The stand-in is Debian's own CPython 3.13 under the paths of the public ``python:3.13-slim``.
+They are Debian's own CPython 3.13 under the paths of the public ``python:3.13-slim``, and Debian's own Valkey.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.kit import carried
@@ -22,22 +24,38 @@ from tests.cluster.kit.shell import KitError, attempt, say, sh
 BASE = "localhost/python:3.13-slim"
 DEBIAN_RELEASE = "trixie"
 PACKAGES = ("ca-certificates", "python3", "python3-venv")
+VALKEY = "localhost/valkey:8"
 NOT_NEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
 def base_image() -> None:
-    """Make the stand-in unless podman has it."""
-    if attempt("podman", "image", "exists", BASE):
+    """Make the stand-in of Python unless podman has it."""
+    with _stand_in(BASE, "python3", *PACKAGES) as root:
+        if root:
+            shutil.copyfile(CA_BUNDLE, root / CA_BUNDLE.relative_to("/"))
+            _lay_out_python(root)
+
+
+def valkey_image() -> None:
+    """Make the stand-in of Valkey unless podman has it."""
+    with _stand_in(VALKEY, "valkey-server", "valkey-server", "valkey-tools"):
+        pass
+
+
+@contextmanager
+def _stand_in(tag: str, command: str, *packages: str) -> Iterator[Path | None]:
+    """An image of some of Debian's packages; in between, its files can be changed. None when podman has it already."""
+    if attempt("podman", "image", "exists", tag):
+        yield None
         return
-    say(f"making a stand-in for {BASE} from Debian {DEBIAN_RELEASE} (a minute)")
-    root = HOME / "rootfs"
+    say(f"making the image {tag} from Debian {DEBIAN_RELEASE} (a minute)")
+    root = HOME / f"rootfs-{command}"
     shutil.rmtree(root, ignore_errors=True)
-    sh("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", DEBIAN_RELEASE, root, stdout=subprocess.DEVNULL)
+    sh("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", DEBIAN_RELEASE, root, stdout=subprocess.DEVNULL)
     for name in NOT_NEEDED:
         shutil.rmtree(root / name, ignore_errors=True)
-    shutil.copyfile(CA_BUNDLE, root / CA_BUNDLE.relative_to("/"))
-    _lay_out_python(root)
-    _import(root, BASE)
+    yield root
+    _import(root, tag, command)
     shutil.rmtree(root)
 
 
@@ -55,10 +73,10 @@ def _lay_out_python(root: Path) -> None:
     pip.chmod(0o755)
 
 
-def _import(root: Path, tag: str) -> None:
+def _import(root: Path, tag: str, command: str) -> None:
     changes = [
         part
-        for change in ("CMD=python3", "ENV=PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "ENV=LANG=C.UTF-8")
+        for change in (f"CMD={command}", "ENV=PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "ENV=LANG=C.UTF-8")
         for part in ("--change", change)
     ]
     with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
