@@ -18,7 +18,7 @@ from scripts import tools
 from tests.cluster import image
 from tests.cluster.image import KIT
 from tests.cluster.kit.layout import BIN
-from tests.cluster.target import IMAGE, INGRESS, INGRESS_CLASS, KUBECONFIG, LOAD, READY, ROOT
+from tests.cluster.target import IMAGE, INGRESS, INGRESS_CLASS, KUBECONFIG, LOAD, READY, ROOT, VALKEY
 
 TAG = "localhost/moorage:test"
 LOAD_SECONDS = 600
@@ -51,9 +51,11 @@ def kit_cluster() -> Iterator[None]:
     if IMAGE not in os.environ:
         os.environ[IMAGE] = TAG
         image.build(TAG)
+    os.environ.setdefault(VALKEY, image.valkey())
     try:
         os.environ[KUBECONFIG] = kit("up")
         kit("load", os.environ[IMAGE])
+        kit("load", os.environ[VALKEY])
         os.environ.update({INGRESS: "127.0.0.1:8443", INGRESS_CLASS: "traefik"})
         yield
     finally:

@@ -11,7 +11,9 @@ import shutil
 import subprocess
 import sys
 
-from tests.cluster.target import ROOT
+import yaml
+
+from tests.cluster.target import CHART, ROOT
 
 KIT = ROOT / "tests" / "cluster" / "kit" / "cluster"
 FLAGS = "MOORAGE_IMAGE_BUILD_FLAGS"
@@ -38,12 +40,25 @@ def base_image_flags() -> str:
         raise SystemExit("the Dockerfile has no line `ARG BASE_IMAGE=...` any more: tests/cluster/image.py looks for it")
     if not shutil.which("podman") or _podman("image", "exists", wanted[1]) or _podman("pull", "--quiet", wanted[1]):
         return ""
-    stand_in = subprocess.run([KIT, "base-image"], stdout=subprocess.PIPE, text=True, check=False)
-    if stand_in.returncode:
-        raise SystemExit(f"{wanted[1]} cannot be pulled and no stand-in could be made for it")
-    name = stand_in.stdout.strip()
-    print(f"cluster tests: {wanted[1]} cannot be pulled here, building on the stand-in {name}", file=sys.stderr, flush=True)
-    return f"--pull=never --build-arg BASE_IMAGE={name}"
+    return f"--pull=never --build-arg BASE_IMAGE={_stand_in('base-image', wanted[1])}"
+
+
+def valkey() -> str:
+    """An image of Valkey that podman has: the chart's own, or the kit's stand-in where that cannot be pulled."""
+    named = yaml.safe_load((CHART / "values.yaml").read_text())["store"]["valkey"]["image"]
+    wanted = f"{named['repository']}:{named['tag']}"
+    if _podman("image", "exists", wanted) or _podman("pull", "--quiet", wanted):
+        return wanted
+    return _stand_in("valkey-image", wanted)
+
+
+def _stand_in(command: str, wanted: str) -> str:
+    made = subprocess.run([KIT, command], stdout=subprocess.PIPE, text=True, check=False)
+    if made.returncode:
+        raise SystemExit(f"{wanted} cannot be pulled and no stand-in could be made for it")
+    name = made.stdout.strip()
+    print(f"cluster tests: {wanted} cannot be pulled here, the stand-in {name} takes its place", file=sys.stderr, flush=True)
+    return name
 
 
 def _podman(*arguments: str) -> bool:

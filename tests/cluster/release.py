@@ -75,7 +75,7 @@ class Release:
         return base64.b64decode(secrets[0]["data"]["token"]).decode()
 
 
-def image_values(image: str) -> Sequence[str]:
-    """The values that make the chart run an image."""
+def image_values(image: str, where: str = "image") -> Sequence[str]:
+    """The values that make the chart run an image; none without one."""
     repository, _, tag = image.rpartition(":")
-    return ("--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}")
+    return ("--set", f"{where}.repository={repository}", "--set-string", f"{where}.tag={tag}") if image else ()

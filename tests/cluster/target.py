@@ -17,6 +17,7 @@ KUBECONFIG = "MOORAGE_TEST_KUBECONFIG"
 INGRESS = "MOORAGE_TEST_INGRESS"
 INGRESS_CLASS = "MOORAGE_TEST_INGRESS_CLASS"
 IMAGE = "MOORAGE_TEST_IMAGE"
+VALKEY = "MOORAGE_TEST_VALKEY"
 LOAD = "MOORAGE_TEST_LOAD"
 READY = "MOORAGE_TEST_READY"
 """Set by the runner when the image is in the cluster; without it pytest collects nothing here."""
@@ -24,18 +25,28 @@ READY = "MOORAGE_TEST_READY"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One cluster, reached as its administrator."""
+    """One cluster, reached as its administrator.
+
+    Attributes:
+        kubeconfig: How it is reached.
+        ingress: Where its ingress controller answers HTTPS.
+        ingress_class: The controller's class.
+        image: The image under test.
+        valkey: An image of Valkey that the cluster can run; empty: the chart's own.
+    """
 
     kubeconfig: Path
     ingress: tuple[str, int]
     ingress_class: str
     image: str
+    valkey: str
 
     @classmethod
     def from_environment(cls) -> Target:
         """Read what the runner has set."""
         host, _, port = os.environ.get(INGRESS, "127.0.0.1:8443").rpartition(":")
-        return cls(Path(os.environ[KUBECONFIG]), (host, int(port)), os.environ.get(INGRESS_CLASS, "traefik"), os.environ[IMAGE])
+        ingress_class, valkey = os.environ.get(INGRESS_CLASS, "traefik"), os.environ.get(VALKEY, "")
+        return cls(Path(os.environ[KUBECONFIG]), (host, int(port)), ingress_class, os.environ[IMAGE], valkey)
 
     def command(self, program: str, *arguments: object) -> list[str]:
         """A command line of kubectl or helm against this cluster."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import anyio
-import httpx2
 import pytest
 
 from tests.cluster.authority import Authority
-from tests.cluster.caller import Caller, caller, published, structured
+from tests.cluster.caller import caller, published
 from tests.cluster.conftest import Open
+from tests.cluster.load import Load, until
 from tests.cluster.release import Release, image_values
 from tests.cluster.target import ROOT, Target
 
@@ -58,36 +57,6 @@ def test_helm_test_makes_a_call_in_both_eras(release: Release) -> None:
     assert "Succeeded" in said
     assert "2026-07-28" in said
     assert "2025-11-25" in said
-
-
-@dataclass
-class Load:
-    """Calls that go on until they are told to stop; every failure is kept."""
-
-    done: int = 0
-    failures: list[str] = field(default_factory=list)
-    over: bool = False
-
-    async def keep_calling(self, open_caller: Open) -> None:
-        """Modern calls on kept connections, each tenth on a new one."""
-        while not self.over:
-            async with open_caller() as client:
-                for _ in range(10):
-                    await self._one(client)
-
-    async def _one(self, client: Caller) -> None:
-        try:
-            answer = structured(await client.http.send(client.call_request("add", a=self.done, b=1)))
-            assert isinstance(answer, int)
-        except (AssertionError, httpx2.HTTPError, KeyError, ValueError) as error:
-            self.failures.append(f"{type(error).__name__}: {error}")
-        self.done += 1
-
-    async def reaches(self, calls: int) -> None:
-        """Wait until so many more calls were made."""
-        goal = self.done + calls
-        while self.done < goal:
-            await anyio.sleep(0.02)
 
 
 async def test_an_upgrade_under_load_fails_no_call(
@@ -154,10 +123,3 @@ async def test_an_autoscaler_acts_on_live_metrics_and_an_uninstall_leaves_nothin
     small.target.ask("helm", "uninstall", small.name, "--namespace", small.name, "--wait", "--timeout", "120s")
     of_the_namespace = {"serviceaccount/default", "configmap/kube-root-ca.crt", "secret/mcp-example-com-tls"}
     await until(lambda: small.everything() == of_the_namespace)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for what the cluster's controllers do in their own time."""
-    with anyio.fail_after(120):
-        while not await anyio.to_thread.run_sync(true):
-            await anyio.sleep(0.5)
