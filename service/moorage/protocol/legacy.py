@@ -38,6 +38,7 @@ from moorage.streams.position import read_position
 if TYPE_CHECKING:
     from moorage.protocol.call import InFlight
     from moorage.settings import HttpSettings, SessionSettings
+    from moorage.telemetry.instruments import Instruments
 
 HANDSHAKE_VERSIONS: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 POSITION_LOST: Final = -32010
@@ -68,6 +69,7 @@ class LegacyEndpoint:
         http: HttpSettings,
         sessions: SessionSettings,
         dispatcher: Dispatcher,
+        instruments: Instruments,
         clock: Callable[[], float],
         forward: Forward | None = None,
         is_alive: IsAlive | None = None,
@@ -80,6 +82,7 @@ class LegacyEndpoint:
         self._http = http
         self._limits = sessions
         self._dispatcher = dispatcher
+        self._instruments = instruments
         self._clock = clock
         self._forward = forward
         self._is_alive = is_alive
@@ -197,7 +200,9 @@ class LegacyEndpoint:
         streams = http.scope["method"] == "GET"
         self.open_streams += streams
         try:
-            return await self._forward(held, http)
+            verdict = await self._forward(held, http)
+            self._instruments.relayed(verdict.name.lower())
+            return verdict
         finally:
             self.open_streams -= streams
 
@@ -280,7 +285,9 @@ class LegacyEndpoint:
     async def _stream(self, http: HttpExchange, session: Session, position: str) -> None:
         reader = Reader(http)
         if position:
-            if not await self._resume(session, reader, position):
+            whole = await self._resume(session, reader, position)
+            self._instruments.resumed(whole=whole)
+            if not whole:
                 message = "Last-Event-ID cannot be honoured: events after it are no longer kept, or it is none of this session's"
                 await http.respond_error(404, POSITION_LOST, message)
                 return

@@ -179,14 +179,7 @@ class AloneHome(_Living):
         several: bool,
         met_another: Callable[[], None],
     ) -> None:
-        """Without a store.
-
-        Args:
-            around, limits, instruments, clock: As for every home.
-            wall_clock: Unix time, in seconds.
-            several: Whether other replicas are known to serve the same sessions.
-            met_another: Called when a session turns up that another process opened while this one ran.
-        """
+        """Take note of what is known of other replicas: `several` serve the same sessions; `met_another` is called when one shows itself."""
         super().__init__(around, limits, instruments, clock)
         self._wall_clock = wall_clock
         self._met_another = met_another
@@ -364,6 +357,7 @@ class SharedHome(_Living):
                 session = self._make(name, record, owned.lease)
                 self._count_in(record)
                 if dead is not None:
+                    self._instruments.taken_over()
                     log.info("session.taken_over", session=record.tag[:8], epoch=owned.lease.epoch, calls=len(owned.calls))
                 self._adopt(session, owned, http)
                 return session

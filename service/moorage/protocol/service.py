@@ -154,7 +154,15 @@ class McpService:
         ids = SessionIds(self._keys.sealer(SESSION_ID), mint=mint, lifetime_seconds=lifetime)
         dispatcher = Dispatcher(self.in_flight, self._repeatable, clock, json_responses=settings.http.json_responses)
         make = partial(
-            LegacyEndpoint, around, ids=ids, in_flight=self.in_flight, sessions=limits, http=settings.http, dispatcher=dispatcher
+            LegacyEndpoint,
+            around,
+            ids=ids,
+            in_flight=self.in_flight,
+            http=settings.http,
+            sessions=limits,
+            dispatcher=dispatcher,
+            instruments=self._instruments,
+            clock=clock,
         )
         if replication is None:
             home: Home = AloneHome(
@@ -166,7 +174,7 @@ class McpService:
                 several=max(settings.server.replicas, settings.server.workers) > 1,
                 met_another=self._on_met_another,
             )
-            return make(home=home, clock=clock)
+            return make(home=home)
         shared = SharedHome(
             around,
             limits,
@@ -177,7 +185,8 @@ class McpService:
             adopt=lambda session, owned, http: self._adopt(session, owned, http),
         )
         replication.on_lapse = shared.lapse
-        return make(home=shared, clock=clock, forward=replication.forward, is_alive=replication.owner.is_alive)
+        self._instruments.store_answers = lambda: replication.owner.alive
+        return make(home=shared, forward=replication.forward, is_alive=replication.owner.is_alive)
 
     def _adopt(self, session: Session, owned: Owned, http: HttpExchange) -> None:
         self._the_legacy.adopt(session, owned, http)

@@ -117,7 +117,20 @@ class Tally:
 class Instruments:
     """The instruments of one process."""
 
-    __slots__ = ("_active_requests", "_refusals", "_sessions", "_streams", "operation", "request", "session", "stream")
+    __slots__ = (
+        "_active_requests",
+        "_refusals",
+        "_relayed",
+        "_resumed",
+        "_sessions",
+        "_streams",
+        "_taken_over",
+        "operation",
+        "request",
+        "session",
+        "store_answers",
+        "stream",
+    )
 
     def __init__(self, meter: Meter, *, version: str, histograms: HistogramFactory | None = None, started: float | None = None) -> None:
         make: HistogramFactory = histograms or partial(MeterHistogram, meter)
@@ -129,6 +142,10 @@ class Instruments:
         self._streams = Tally(("moorage.stream.kind",), ("listen",), ("get",))
         self._sessions = Tally(("mcp.protocol.version",))
         self._refusals = Tally(("http.response.status_code", "moorage.refusal.reason"))
+        self._relayed = Tally(("moorage.relay.verdict",))
+        self._taken_over = Tally((), ())
+        self._resumed = Tally(("moorage.resume.outcome",))
+        self.store_answers: Callable[[], bool] | None = None
         self._expose(meter, version, time.time() if started is None else started)
 
     def request_started(self, method: str, scheme: str) -> None:
@@ -167,6 +184,18 @@ class Instruments:
         self._sessions.add((version,), -1)
         self.session.record(seconds, (version, error_type), INVALID_SPAN_CONTEXT)
 
+    def relayed(self, verdict: str) -> None:
+        """Count a request that was passed on to another replica; `verdict` must come from a closed set of the caller's."""
+        self._relayed.add((verdict,))
+
+    def taken_over(self) -> None:
+        """Count a session whose owner was lost and that is ours now."""
+        self._taken_over.add(())
+
+    def resumed(self, *, whole: bool) -> None:
+        """Count a stream that a client wants to resume, and whether it could without a gap."""
+        self._resumed.add(("recovered" if whole else "position_lost",))
+
     def _expose(self, meter: Meter, version: str, started: float) -> None:
         meter.create_observable_up_down_counter(
             "http.server.active_requests", [self._active_requests.observe], "{request}", "Number of active HTTP server requests."
@@ -178,11 +207,22 @@ class Instruments:
         meter.create_observable_counter(
             "moorage.refusals", [self._refusals.observe], "{request}", "Requests that were refused before a message was understood."
         )
+        meter.create_observable_counter(
+            "moorage.relay.requests", [self._relayed.observe], "{request}", "Requests passed on to the replica that owns their session."
+        )
+        meter.create_observable_counter(
+            "moorage.sessions.taken_over", [self._taken_over.observe], "{session}", "Sessions taken over from a replica that was lost."
+        )
+        meter.create_observable_counter("moorage.streams.resumed", [self._resumed.observe], "{stream}", "Streams that clients resumed.")
+        meter.create_observable_gauge("moorage.store.up", [self._store_up], "", "Whether the store answers; nothing without a store.")
         build = {"version": version, "python": platform.python_version()}
         meter.create_observable_gauge(
             "moorage.process.start_time", [lambda _: [Observation(started)]], "s", "When this process started, in Unix time."
         )
         meter.create_observable_gauge("moorage.build_info", [lambda _: [Observation(1, build)]], "", "What is running; always 1.")
+
+    def _store_up(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [] if self.store_answers is None else [Observation(int(self.store_answers()))]
 
 
 class MeterHistogram:
