@@ -271,7 +271,7 @@ class SessionSettings(Section):
     )
     stream_max_age_seconds: float = setting(
         3600.0,
-        "Age at which a legacy event stream is ended with a hint to come back, give or take a tenth; 0 leaves it open.",
+        "Age at which an event stream is ended, give or take a tenth: its client is told to come back; 0 leaves it open.",
         unit="seconds",
         ge=0,
         le=86_400,

@@ -7,15 +7,24 @@ endpoint before any tool code has run. `subscriptions/listen` is a call like any
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcp.server.connection import Connection
 from mcp.server.runner import serve_one
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
-from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    CONNECTION_CLOSED,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    SubscriptionsListenResult,
+)
 from mcp_types.version import LATEST_MODERN_VERSION
 
 from moorage.protocol import sdk
@@ -45,13 +54,16 @@ class ModernEndpoint:
         *,
         json_responses: bool,
         room_for_stream: Callable[[], bool],
+        age_seconds: Callable[[], float],
     ) -> None:
+        """Args: `age_seconds` gives the age at which a listen stream that begins now is ended; 0 for never."""
         self._server = server
         self._hot = hot
         self._observed = observed
         self._in_flight = in_flight
         self._json_responses = json_responses
         self._room_for_stream = room_for_stream
+        self._age_seconds = age_seconds
         self.accepting = True
         self._accepts = Accepts()
         self._lifespan_state: Any = None
@@ -88,8 +100,8 @@ class ModernEndpoint:
             return
         call = Call(http, inbound.id, inbound.progress_token, streams=listens or not self._json_responses, now=self._clock())
         if listens:
-            call.long_lived = True
-            http.observed.streaming("listen")
+            await self._listen(call, inbound)
+            return
         work = self._hot.prepare(call, inbound) if self._hot is not None and inbound.method == "tools/call" else None
         if work is None:
             answer = await self._in_flight.run(call, self._answer(inbound, self._kernel(call, inbound)))
@@ -100,6 +112,22 @@ class ModernEndpoint:
         if answer is not None:
             status, message = answer
             await self._respond(http, status, message)
+
+    async def _listen(self, call: Call, inbound: Inbound) -> None:
+        """Serve a listen stream until it is ended, by its client, by a drain, or for its age, so that load can move."""
+        call.long_lived = True
+        call.http.observed.streaming("listen")
+        age = self._age_seconds()
+        expiry = asyncio.get_running_loop().call_later(age, call.cancel) if age else None
+        answer = await self._in_flight.run(call, self._answer(inbound, self._kernel(call, inbound)))
+        if expiry is not None:
+            expiry.cancel()
+        if answer is None and not call.client_gone:
+            ended = SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: inbound.id})
+            answer = 200, {"jsonrpc": "2.0", "id": inbound.id, "result": ended.model_dump(mode="json", by_alias=True, exclude_none=True)}
+        if answer is not None:
+            status, message = answer
+            await self._respond(call.http, status, message)
 
     async def _observe(
         self, http: HttpExchange, inbound: Inbound, work: Callable[[], Awaitable[dict[str, Any]]]

@@ -5,6 +5,7 @@ Source: docs/decisions/2026-11-24-ownership.md, 2026-11-24-relay.md
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _SILENT_PINGS: Final = 3
 _SILENT_JSON_SECONDS: Final = 600.0
+_LOOK_AGAIN_SECONDS: Final = 1.0
 NO_EVICTION: Final = "noeviction"
 
 log = structlog.get_logger("moorage.store")
@@ -68,9 +70,9 @@ class Replication:
         """Become known, and begin to hear; a store that does not answer yet is tried again until it does."""
         self._relay = Relay(self.hops, **self._relay_options)
         self.bus.receive = receive
-        if await self.owner.begin(self.address):
-            await self._look_at_policy()
+        await self.owner.begin(self.address)
         tasks.start_soon(self.owner.beat_forever)
+        tasks.start_soon(self._look_at_policy)
         tasks.start_soon(self.bus.listen_forever)
 
     async def close(self) -> None:
@@ -89,10 +91,13 @@ class Replication:
         self.on_lapse()
 
     async def _look_at_policy(self) -> None:
-        try:
-            policy = await self.store.eviction_policy()
-        except StoreUnavailable:
-            return
+        """Look once, as soon as the store answers."""
+        policy: str | None = None
+        while policy is None:
+            try:
+                policy = await self.store.eviction_policy()
+            except StoreUnavailable:
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         if policy and policy != NO_EVICTION:
             self.evicts = policy
             log.warning("store.evicts", maxmemory_policy=policy, hint="set maxmemory-policy noeviction: a full store would drop sessions")

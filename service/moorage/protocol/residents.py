@@ -117,6 +117,16 @@ class Home(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Known:
+    """What is left of a session that is not in memory: its id has the rest."""
+
+    owner: str
+    version: str
+    created: float
+    last_used: float
+
+
 class _Living:
     """What both kinds of home keep of the sessions in memory."""
 
@@ -142,7 +152,7 @@ class _Living:
         self._owned[record.owner] += 1
         self._instruments.session_opened(record.version)
 
-    def _count_out(self, record: SessionRecord, *, seconds: float | None) -> None:
+    def _count_out(self, record: SessionRecord | _Known, *, seconds: float | None) -> None:
         """Count a session out; `seconds` is its age if it has ended, None if it only lives elsewhere now."""
         self._owned[record.owner] -= 1
         if not self._owned[record.owner]:
@@ -155,14 +165,6 @@ class _Living:
     def _rested(self, session: Session) -> bool:
         waits = self.limits.park_after_seconds if self.accepting else 0.0
         return session.idle and self.clock() - session.last_used >= waits
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is left of a session that is not in memory."""
-
-    record: SessionRecord
-    last_used: float
 
 
 class AloneHome(_Living):
@@ -179,7 +181,10 @@ class AloneHome(_Living):
         several: bool,
         met_another: Callable[[], None],
     ) -> None:
-        """Take note of what is known of other replicas: `several` serve the same sessions; `met_another` is called when one shows itself."""
+        """Take note of what is known of other replicas.
+
+        `several` says that they serve the same sessions, `met_another` is called when one shows itself.
+        """
         super().__init__(around, limits, instruments, clock)
         self._wall_clock = wall_clock
         self._met_another = met_another
@@ -234,7 +239,7 @@ class AloneHome(_Living):
     async def end(self, session: Session) -> None:
         """See `Home`."""
         if self._living.pop(session.record.key, None) is not None:
-            self._bury(session.record)
+            self._bury(session.record.key, session.record)
             await session.close()
 
     async def tend(self) -> None:
@@ -245,11 +250,12 @@ class AloneHome(_Living):
                 await self.end(session)
             elif self._rested(session):
                 del self._living[session.record.key]
-                self._parked[session.record.key] = _Known(session.record, session.last_used)
+                record = session.record
+                self._parked[record.key] = _Known(record.owner, record.version, record.created, session.last_used)
         for key, known in list(self._parked.items()):
             if known.last_used < latest:
                 del self._parked[key]
-                self._bury(known.record)
+                self._bury(key, known)
         now = self._wall_clock()
         while self._ended and (len(self._ended) > _MOST_ENDED or next(iter(self._ended.values())) < now):
             self._ended.popitem(last=False)
@@ -267,9 +273,9 @@ class AloneHome(_Living):
             self._count_out(session.record, seconds=self._wall_clock() - session.record.created)
             await session.close()
 
-    def _bury(self, record: SessionRecord) -> None:
-        self._ended[record.key] = record.created + self.limits.lifetime_seconds
-        self._count_out(record, seconds=self._wall_clock() - record.created)
+    def _bury(self, key: bytes, was: SessionRecord | _Known) -> None:
+        self._ended[key] = was.created + self.limits.lifetime_seconds
+        self._count_out(was, seconds=self._wall_clock() - was.created)
 
 
 class SharedHome(_Living):

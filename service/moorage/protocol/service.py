@@ -93,6 +93,7 @@ class McpService:
             self.in_flight,
             json_responses=settings.http.json_responses,
             room_for_stream=self._room_for_stream,
+            age_seconds=self._age_seconds,
         )
         self._max_streams = settings.sessions.max_streams
         self._users: dict[Principal, AuthenticatedUser] = {}
@@ -147,7 +148,7 @@ class McpService:
             lifespan_state,
             spawn=tasks.start_soon,
             ping_seconds=settings.http.ping_seconds,
-            age_seconds=lambda: limits.stream_max_age_seconds * random.uniform(0.9, 1.1),  # noqa: S311 - spreads load
+            age_seconds=self._age_seconds,
             asked_by=mint.hex(),
         )
         lifetime = limits.lifetime_seconds if replication is None else None
@@ -214,6 +215,9 @@ class McpService:
     def _the_legacy(self) -> LegacyEndpoint:
         assert self._legacy is not None  # noqa: S101 - nothing is served before the lifespan has begun
         return self._legacy
+
+    def _age_seconds(self) -> float:
+        return self._settings.sessions.stream_max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
 
     def _room_for_stream(self) -> bool:
         return self.open_streams < self._max_streams
