@@ -1,7 +1,8 @@
 """The relay door: requests that another replica has judged and passed on, for sessions that this process owns.
 
 Promises that nothing is served which was not sealed with the shared ring for this owner, this session and these bytes; that a request is
-served here or refused with 421, and never passed on again. Everything that the public port checks was checked there.
+served here or refused (403 for a stranger, 421 for what is meant for another owner), and never passed on again. Everything that the public
+port checks was checked there.
 
 Source: docs/decisions/2026-11-24-relay.md
 """
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, HttpExchange
-from moorage.sessions.hop import HEADER
+from moorage.security.principal import Principal
+from moorage.sessions.hop import HEADER, Misdirected
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -59,9 +61,15 @@ class Door:
         body = await http.read_body(self._limits.max_body_bytes, self._limits.body_timeout_seconds)
         owner, session = self._replication.owner, http.headers.get(b"mcp-session-id", b"").strip()
         principal = self._replication.hops.read(http.headers.get(HEADER, b""), owner.id, method, session, body)
-        if principal is None or not owner.alive:
-            await http.respond_error(421, INVALID_REQUEST, "Not for this replica")
-            return
-        http.principal = principal
-        http.observed.principal = principal.name
-        await self._service.serve_relayed(http)
+        match principal:
+            case None:
+                log.warning("relay.refused", client=http.observed.peer, hint="not sealed with these keys: do all replicas share them?")
+                await http.respond_error(403, INVALID_REQUEST, "Not from a replica with these keys")
+            case Misdirected():
+                await http.respond_error(421, INVALID_REQUEST, "Not for this replica")
+            case Principal() if not owner.alive:
+                await http.respond_error(421, INVALID_REQUEST, "This replica owns nothing at the moment")
+            case Principal():
+                http.principal = principal
+                http.observed.principal = principal.name
+                await self._service.serve_relayed(http)

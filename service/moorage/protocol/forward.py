@@ -6,6 +6,7 @@ Source: docs/decisions/2026-11-24-relay.md
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,13 @@ from moorage.protocol.exchange import SSE_HEADERS
 from moorage.protocol.reader import STALLED_SECONDS
 from moorage.security.principal import ANONYMOUS
 from moorage.sessions.relay import Answer, OwnerGone, OwnerLost, OwnerSilent, Relay
+from moorage.store.client import StoreUnavailable
 
 if TYPE_CHECKING:
     from moorage.protocol.exchange import HttpExchange
     from moorage.store.sessions import Held
+
+IsAlive = Callable[[str], Awaitable[bool]]
 
 log = structlog.get_logger("moorage.protocol")
 
@@ -34,17 +38,34 @@ class Passed(Enum):
     LOST = "the owner had the request and was lost before it answered"
 
 
-async def forward(relay: Relay, held: Held, http: HttpExchange) -> Passed:
-    """Pass an exchange on to the owner of its session, and its answer back, part by part."""
+async def forward(relay: Relay, held: Held, http: HttpExchange, *, watch_seconds: float, is_alive: IsAlive) -> Passed:
+    """Pass an exchange on to the owner of its session, and its answer back, part by part.
+
+    An owner that neither answers nor closes the connection (its node is gone, or it hangs) is given up when its key in the store is gone:
+    every `watch_seconds` somebody looks.
+    """
     verdict = Passed.ANSWERED
 
     async def leave(scope: anyio.CancelScope) -> None:
         await http.disconnected()
         scope.cancel()
 
+    async def watch(scope: anyio.CancelScope) -> None:
+        nonlocal verdict
+        while True:
+            if not await _believed(held, is_alive):
+                break
+            await asyncio.sleep(watch_seconds)
+        verdict = _lost(http)
+        scope.cancel()
+
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(leave, tasks.cancel_scope)
-        verdict = await _pass_on(relay, held, http)
+        watching = asyncio.get_running_loop().call_later(watch_seconds, tasks.start_soon, watch, tasks.cancel_scope)
+        try:
+            verdict = await _pass_on(relay, held, http)
+        finally:
+            watching.cancel()
         tasks.cancel_scope.cancel()
     if verdict is not Passed.ANSWERED:
         log.info("relay.failed", owner=held.owner, verdict=verdict.name.lower())
@@ -62,10 +83,22 @@ async def _pass_on(relay: Relay, held: Held, http: HttpExchange) -> Passed:
     except OwnerSilent:
         return Passed.SILENT
     except OwnerLost:
-        if not http.responded:
-            return Passed.LOST
-        http.abort()  # a polite end would complete what the owner had begun to say
+        return _lost(http)
     return Passed.ANSWERED
+
+
+def _lost(http: HttpExchange) -> Passed:
+    if not http.responded:
+        return Passed.LOST
+    http.abort()  # a polite end would complete what the owner had begun to say
+    return Passed.ANSWERED
+
+
+async def _believed(held: Held, is_alive: IsAlive) -> bool:
+    try:
+        return await is_alive(held.owner)
+    except StoreUnavailable:
+        return True  # nobody knows better
 
 
 async def _pass_back(answer: Answer, http: HttpExchange) -> None:

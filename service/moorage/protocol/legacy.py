@@ -25,7 +25,7 @@ from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
 from moorage.protocol.encoding import decode_lenient, encode, sse_event
 from moorage.protocol.exchange import RETRY_AFTER, HttpExchange
 from moorage.protocol.feed import Feed, outcome_unknown
-from moorage.protocol.forward import Passed
+from moorage.protocol.forward import IsAlive, Passed
 from moorage.protocol.messages import MalformedMessage, RequestMessage, classify
 from moorage.protocol.reader import Reader
 from moorage.protocol.residents import Gone, Home, Refused
@@ -48,7 +48,6 @@ _MOST_HOPS: Final = 4
 """How often a request looks for its session's owner before the client is asked to come again."""
 
 Forward = Callable[[Held, HttpExchange], Awaitable[Passed]]
-IsAlive = Callable[[str], Awaitable[bool]]
 
 
 class LegacyEndpoint:
@@ -167,12 +166,11 @@ class LegacyEndpoint:
         """Find the session here, or have its owner answer; an owner that is gone is succeeded."""
         request_id = message.id if isinstance(message, RequestMessage) else None
         dead: Held | None = None
-        lost = False
         for _ in range(_MOST_HOPS):
             found = await self.home.locate(name, record, http, dead)
             match found:
                 case Session() if found.lease is None or found.lease.valid:
-                    return None if lost and await self._is_unknown(http, message) else found
+                    return found
                 case Session():
                     continue  # it was handed over between two steps
                 case Gone():
@@ -186,11 +184,12 @@ class LegacyEndpoint:
                         await http.respond_error(421, INVALID_REQUEST, "This replica does not own the session", request_id=request_id)
                         return None
                     verdict = await self._ask_owner(found, http)
-                    if verdict is Passed.ANSWERED:
+                    if verdict is Passed.ANSWERED or (verdict is Passed.LOST and await self._is_unknown(http, message)):
                         return None
                     if verdict is Passed.SILENT and (self._is_alive is None or await self._is_alive(found.owner)):
                         break
-                    dead, lost = found, lost or verdict is Passed.LOST
+                    # A connection that broke proves nothing: the next attempt tells whether there is still somebody.
+                    dead = None if verdict is Passed.LOST else found
         reason = "The replica that owns the session cannot be reached: try again soon"
         await http.respond_error(503, INTERNAL_ERROR, reason, request_id=request_id, headers=[RETRY_AFTER])
         return None

@@ -53,7 +53,7 @@ class Replication:
 
     def __init__(self, settings: Settings, keys: SealingKeys) -> None:
         """Raises: SettingsError: The settings name no usable store."""
-        self._keys = keys
+        self._lease_seconds = settings.sessions.lease_seconds
         self.store = Store(settings.store)
         self.owner = Owner(self.store, settings.sessions.lease_seconds, self._lapsed)
         self.sessions = SessionStore(self.store, self.owner, settings.sessions)
@@ -85,7 +85,7 @@ class Replication:
     async def forward(self, held: Held, http: HttpExchange) -> Passed:
         """Pass an exchange on to the owner of its session."""
         assert self._relay is not None  # noqa: S101 - nothing is served before the start
-        return await forward.forward(self._relay, held, http)
+        return await forward.forward(self._relay, held, http, watch_seconds=self._lease_seconds, is_alive=self.owner.is_alive)
 
     def _lapsed(self) -> None:
         self.on_lapse()

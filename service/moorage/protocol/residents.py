@@ -14,6 +14,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -346,8 +347,13 @@ class SharedHome(_Living):
         claim = self._claims.get(record.key)
         if claim is None:
             claim = self._claims[record.key] = asyncio.create_task(self._claim(name, record, http, dead))
-            claim.add_done_callback(lambda _: self._claims.pop(record.key, None))
+            claim.add_done_callback(partial(self._claimed, record.key))
         return await asyncio.shield(claim)
+
+    def _claimed(self, key: bytes, claim: asyncio.Task[Located]) -> None:
+        self._claims.pop(key, None)
+        if not claim.cancelled():
+            claim.exception()  # whoever waited has it; where nobody waits any more, nobody has to
 
     async def _claim(self, name: str, record: SessionRecord, http: HttpExchange, dead: Held | None) -> Located:
         self._routes.pop(record.key, None)

@@ -44,6 +44,11 @@ _decode: Final = msgspec.msgpack.Decoder(_Wire).decode
 
 
 @dataclass(frozen=True, slots=True)
+class Misdirected:
+    """A hop of ours, for another owner: the one it is meant for is not here any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hops:
     """Makes and reads them.
 
@@ -61,17 +66,17 @@ class Hops:
         wire = _Wire(owner, self.clock(), _digest(method, session, body), principal.name, principal.key_id, scopes, principal.anonymous)
         return base64.urlsafe_b64encode(self.sealer.seal(_encode(wire)))
 
-    def read(self, header: bytes, owner: str, method: str, session: bytes, body: bytes) -> Principal | None:
-        """On whose behalf a request comes; None when it was not made for this owner and these bytes, or not lately."""
+    def read(self, header: bytes, owner: str, method: str, session: bytes, body: bytes) -> Principal | Misdirected | None:
+        """On whose behalf a request comes; None when no replica with our keys made it for these bytes, or not lately."""
         try:
             opened = self.sealer.open(base64.urlsafe_b64decode(header))
             wire = _decode(opened) if opened is not None else None
         except (ValueError, msgspec.MsgspecError):
             return None
-        if wire is None or wire.owner != owner or wire.digest != _digest(method, session, body):
+        if wire is None or wire.digest != _digest(method, session, body) or abs(self.clock() - wire.at) > MAX_AGE_SECONDS:
             return None
-        if abs(self.clock() - wire.at) > MAX_AGE_SECONDS:
-            return None
+        if wire.owner != owner:
+            return Misdirected()
         return Principal(wire.name, wire.key_id, frozenset(wire.scopes), wire.anonymous)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Header = tuple[bytes, bytes]
 
 NOT_THE_OWNER: Final = 421
+NOT_TRUSTED: Final = 403
 _IDLE_SECONDS: Final = 30.0
 _KEPT_OPEN: Final = 256
 
@@ -42,7 +43,7 @@ class OwnerGone(Exception):  # noqa: N818 - a verdict
 
 
 class OwnerSilent(Exception):  # noqa: N818 - a verdict
-    """No connection within the time for one: nobody knows whether the owner lives. It did not get the request."""
+    """No connection in time, or somebody at its address who does not know our keys: the owner may live. It did not get the request."""
 
 
 class OwnerLost(Exception):  # noqa: N818 - a verdict
@@ -96,6 +97,8 @@ class Relay:
             async with pool.stream(method, f"http://{address}/mcp", headers=passed, content=body, extensions=extensions) as response:
                 if response.status == NOT_THE_OWNER:
                     raise OwnerGone
+                if response.status == NOT_TRUSTED:
+                    raise OwnerSilent
                 kept = [(name.lower(), value) for name, value in response.headers if name.lower() not in _LEFT_OUT]
                 yield Answer(response.status, kept, response.aiter_stream())
         except httpcore.ConnectError as error:
