@@ -232,9 +232,9 @@ def _connect(address: StoreAddress, timeout: float) -> Redis | RedisCluster:
         tls = {name: value for name, value in common.items() if name.startswith("ssl")}
         sentinel = Sentinel(list(address.nodes), sentinel_kwargs={"socket_timeout": timeout, "socket_connect_timeout": timeout, **tls})
         pool: Any = SentinelConnectionPool(address.service, sentinel, max_connections=_CONNECTIONS, **common)
-        return Redis(connection_pool=pool)
+        return Redis.from_pool(pool)
     [(host, port)] = address.nodes
     tls = common.pop("ssl", False)
     kind: dict[str, Any] = {"connection_class": SSLConnection} if tls else {}
     pool = BlockingConnectionPool(host=host, port=port, max_connections=_CONNECTIONS, timeout=timeout, **kind, **common)
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)
