@@ -23,7 +23,7 @@ from moorage.protocol.encoding import encode, sse_event
 from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.messages import NotificationMessage, ReplyMessage, RequestMessage
 from moorage.protocol.session import Session, SessionCall
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Fenced
 
 if TYPE_CHECKING:

@@ -6,8 +6,6 @@ Source: docs/decisions/2026-11-24-relay.md
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,26 +14,16 @@ from opentelemetry.trace import SpanContext
 
 from moorage.protocol.exchange import SSE_HEADERS
 from moorage.protocol.reader import STALLED_SECONDS
+from moorage.protocol.residents import IsAlive, Passed
 from moorage.security.principal import ANONYMOUS
 from moorage.sessions.relay import Answer, OwnerGone, OwnerLost, OwnerSilent, Relay
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 
 if TYPE_CHECKING:
     from moorage.protocol.exchange import HttpExchange
     from moorage.store.sessions import Held
 
-IsAlive = Callable[[str], Awaitable[bool]]
-
 log = structlog.get_logger("moorage.protocol")
-
-
-class Passed(Enum):
-    """How it went."""
-
-    ANSWERED = "the owner has answered, or the client has left"
-    GONE = "the owner did not get the request, and will not: it is dead, or owns the session no more"
-    SILENT = "the owner could not be reached in time, and may live"
-    LOST = "the owner had the request and was lost before it answered"
 
 
 async def forward(relay: Relay, held: Held, http: HttpExchange, *, watch_seconds: float, is_alive: IsAlive) -> Passed:

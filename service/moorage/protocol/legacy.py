@@ -25,13 +25,12 @@ from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
 from moorage.protocol.encoding import decode_lenient, encode, sse_event
 from moorage.protocol.exchange import RETRY_AFTER, HttpExchange
 from moorage.protocol.feed import Feed, outcome_unknown
-from moorage.protocol.forward import IsAlive, Passed
 from moorage.protocol.messages import MalformedMessage, RequestMessage, classify
 from moorage.protocol.reader import Reader
-from moorage.protocol.residents import Gone, Home, Refused
+from moorage.protocol.residents import Gone, Home, IsAlive, Passed, Refused
 from moorage.protocol.session import Session, Surroundings, read_stream
 from moorage.sessions.identity import ClientTooLarge, SessionIds, SessionRecord
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import GET_STREAM, Fenced, Held, Owned
 from moorage.streams.position import read_position
 

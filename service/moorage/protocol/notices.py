@@ -27,7 +27,7 @@ from mcp.shared.exceptions import MCPError
 
 from moorage.protocol import sdk
 from moorage.store.bus import EVERYTHING, Bus, Notice
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server

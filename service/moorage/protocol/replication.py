@@ -16,7 +16,8 @@ from moorage.sessions.hop import PURPOSE as RELAY_HOP
 from moorage.sessions.hop import Hops
 from moorage.sessions.relay import Relay
 from moorage.store.bus import Bus
-from moorage.store.client import Store, StoreUnavailable
+from moorage.store.client import Store
+from moorage.store.outage import StoreUnavailable
 from moorage.store.owners import Owner
 from moorage.store.sessions import SessionStore
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import anyio.abc
 
     from moorage.protocol.exchange import HttpExchange
-    from moorage.protocol.forward import Passed
+    from moorage.protocol.residents import Passed
     from moorage.security.keyring import SealingKeys
     from moorage.settings import Settings
     from moorage.store.bus import Notice

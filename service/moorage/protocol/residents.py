@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
 from moorage.protocol.session import Session, Surroundings
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Absent, Fenced, Held, Owned, SessionStore
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ class Refused:
 
 
 Located = Session | Held | Gone | Refused
+IsAlive = Callable[[str], Awaitable[bool]]
+
+
+class Passed(Enum):
+    """How it went."""
+
+    ANSWERED = "the owner has answered, or the client has left"
+    GONE = "the owner did not get the request, and will not: it is dead, or owns the session no more"
+    SILENT = "the owner could not be reached in time, and may live"
+    LOST = "the owner had the request and was lost before it answered"
+
 
 TOO_MANY: Final = "Too many open sessions"
 ENDING: Final = "The server is shutting down: initialize again, and another replica will answer"

@@ -33,7 +33,6 @@ from moorage.protocol.modern import ModernEndpoint
 from moorage.protocol.notices import Notices, end_listen_streams
 from moorage.protocol.observation import Observed
 from moorage.protocol.orphans import Repeatable
-from moorage.protocol.replication import Replication
 from moorage.protocol.request_state import PURPOSE as REQUEST_STATE
 from moorage.protocol.request_state import SharedCodec
 from moorage.protocol.residents import AloneHome, Home, SharedHome
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
 
     from moorage.protocol.exchange import HttpExchange
+    from moorage.protocol.replication import Replication
     from moorage.security.keyring import SealingKeys
     from moorage.security.principal import Principal
     from moorage.settings import Settings
@@ -83,7 +83,7 @@ class McpService:
         self._instruments = instruments
         self._keys = keys
         self._repeatable = Repeatable(known or self.server)
-        self.replication = Replication(settings, keys) if settings.store.configured else None
+        self.replication = _replication(settings, keys) if settings.store.configured else None
         self._notices = Notices(self.server, self._sessions)
         self._legacy: LegacyEndpoint | None = None
         self._modern = ModernEndpoint(
@@ -255,6 +255,13 @@ class McpService:
         """Interrupt what is left; each is answered with an error that says so."""
         self.in_flight.cancel_all()
         await self.in_flight.idle()
+
+
+def _replication(settings: Settings, keys: SealingKeys) -> Replication:
+    """Imported only where there is a store: its client takes as long to import as most of what is imported else."""
+    from moorage.protocol.replication import Replication
+
+    return Replication(settings, keys)
 
 
 async def _tend_forever(legacy: LegacyEndpoint) -> None:

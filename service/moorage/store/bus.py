@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
-from moorage.store.client import Store, StoreUnavailable
+from moorage.store.outage import StoreUnavailable
+
+if TYPE_CHECKING:
+    from moorage.store.client import Store
 
 _KEPT: Final = 4096
 _READ_AT_ONCE: Final = 256

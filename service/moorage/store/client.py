@@ -27,6 +27,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from moorage.errors import SettingsError
 from moorage.settings import STORE_URL_HINT, is_store_url
+from moorage.store.outage import StoreUnavailable
 
 if TYPE_CHECKING:
     from moorage.settings import StoreSettings
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 _CONNECTIONS: Final = 32
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
-
-
-class StoreUnavailable(Exception):  # noqa: N818 - a condition of the world, which callers answer with 503
-    """The store did not answer in time, or refused; whether it acted is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

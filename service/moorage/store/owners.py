@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from moorage.store.client import Store, StoreUnavailable
+from moorage.store.outage import StoreUnavailable
+
+if TYPE_CHECKING:
+    from moorage.store.client import Store
 
 _OWN_SHARE: Final = 0.8
 """Of a lease, how long an owner trusts it without a refresh."""

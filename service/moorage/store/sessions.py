@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from moorage.store.client import Store, StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 
 if TYPE_CHECKING:
     from moorage.settings import SessionSettings
+    from moorage.store.client import Store
     from moorage.store.owners import Owner
 
 _RETRY_SECONDS: Final = 0.1
