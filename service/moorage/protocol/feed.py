@@ -1,14 +1,16 @@
 """One SSE stream of a session that has an event log: every event is kept before it is shown.
 
 Promises a total order, that the live reader sees what the log has and nothing twice, and that history and live events join without a gap:
-appending and joining hold the same lock. An event that cannot be kept, because the session is not ours any more, still reaches a client
-that is connected, without an id; where none is, whoever emits is told.
+appending and joining hold the same lock, which is not let go while it is unknown whether the log has an event. An event that cannot
+be kept, because the session is not ours any more, still reaches a client that is connected, without an id; where none is, whoever emits
+is told.
 
 Source: docs/decisions/2026-11-24-event-log.md
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp.shared.exceptions import MCPError
@@ -85,12 +87,15 @@ class Feed:
         return offset
 
     async def emit(self, message: Any, *, last: bool = False) -> None:
-        """Keep an event, and show it to the live reader.
+        """Keep an event, and show it to the live reader; what was begun is carried to its end even if the caller is cancelled.
 
         Raises:
             MCPError: It could neither be kept nor shown.
         """
-        data = encode(message)
+        # Whoever emits may be cancelled when the store has the event and we do not know it: the next would be taken for its repetition.
+        await asyncio.shield(asyncio.ensure_future(self._keep(encode(message), last=last)))
+
+    async def _keep(self, data: bytes, *, last: bool) -> None:
         try:
             async with self._lease.lock:
                 offset = await self._append(Write("last" if last else "event", self.name, data))

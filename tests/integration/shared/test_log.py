@@ -1,0 +1,70 @@
+"""What happens to the log when whoever writes to it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.integration.shared.conftest import Replica, Start, events, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def _delayed(replica: Replica) -> asyncio.Event:
+    """Have the store's answer to every append arrive, and wait until the test lets the owner see it."""
+    store: Any = replica.service.replication.store  # type: ignore[union-attr]
+    run, appended = store.run, asyncio.Event()
+
+    async def slow(name: str, *arguments: Any) -> Any:
+        answer = await run(name, *arguments)
+        if name == "append" and not appended.is_set():
+            appended.set()
+            await asyncio.sleep(0.05)
+        return answer
+
+    store.run = slow
+    return appended
+
+
+async def test_a_call_that_is_cancelled_while_the_store_takes_an_event_still_has_its_answer_in_the_log(start: Start):
+    replica = await start()
+    session = await replica.begin()
+    appended = await _delayed(replica)
+    call = replica.call(session, "reports", 7)
+    await asyncio.wait_for(appended.wait(), 10)
+
+    cancelled = replica.post(session, method="notifications/cancelled", params={"requestId": 7})
+    await cancelled.finished()
+    await call.finished()
+
+    seen = [(event_id, message) for event_id, message in events(call) if message is not None]
+    assert seen[-1][1]["error"]["message"] == "Request cancelled"
+    assert len({event_id for event_id, _ in seen}) == len(seen)
+    primed = events(call)[0][0]
+    resumed = replica.listen(session, primed)
+    await resumed.finished()
+    assert [event for event in events(resumed) if event[1] is not None] == seen
+
+
+async def test_an_event_whose_tool_gives_up_waiting_for_it_is_neither_lost_nor_doubled(start: Start):
+    replica = await start()
+    session = await replica.begin()
+    listening = replica.listen(session)
+    await until(listening, lambda it: b"id: " in it.body)
+    appended = await _delayed(replica)
+    [living] = replica.service._sessions()
+
+    writing = asyncio.create_task(living.notify("notifications/first", None))
+    await asyncio.wait_for(appended.wait(), 10)
+    writing.cancel()
+    await asyncio.wait([writing])
+    await living.notify("notifications/second", None)
+    await until(listening, lambda it: b"second" in it.body)
+
+    methods = [message["method"] for _, message in events(listening) if message is not None]
+    assert methods == ["notifications/first", "notifications/second"]
+    resumed = replica.listen(session, events(listening)[0][0])
+    await until(resumed, lambda it: b"second" in it.body)
+    assert events(resumed) == [event for event in events(listening) if event[1] is not None]
