@@ -127,7 +127,10 @@ class Notices:
             while self._waiting:
                 notice = next(iter(self._waiting))
                 position = self._waiting.pop(notice)
-                await self._deliver_one(notice, position)
+                try:
+                    await self._deliver_one(notice, position)
+                except Exception:  # boundary: a listener's fault must not keep the next notice back, nor end the service
+                    log.exception("notice.failed", kind=notice.kind)
 
     async def _deliver_one(self, notice: Notice, position: str) -> None:
         event = event_of(notice)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -146,7 +146,7 @@ class McpService:
         around = Surroundings(
             self.server,
             lifespan_state,
-            spawn=tasks.start_soon,
+            spawn=partial(tasks.start_soon, _contained),
             ping_seconds=settings.http.ping_seconds,
             age_seconds=self._age_seconds,
             asked_by=mint.hex(),
@@ -264,10 +264,18 @@ def _replication(settings: Settings, keys: SealingKeys) -> Replication:
     return Replication(settings, keys)
 
 
+async def _contained(work: Callable[[], Awaitable[None]]) -> None:
+    """Run a piece of work whose fault is its own: in the task group it would end the service."""
+    try:
+        await work()
+    except Exception:  # boundary: one session's fault must not reach another
+        log.exception("task.failed")
+
+
 async def _tend_forever(legacy: LegacyEndpoint) -> None:
     while True:
         await asyncio.sleep(_TEND_EVERY_SECONDS)
-        await legacy.home.tend()
+        await _contained(legacy.home.tend)
 
 
 def _is_legacy(protocol_version: bytes | None) -> bool:

@@ -15,6 +15,7 @@ import anyio
 import pytest
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ToolAnnotations
+from pydantic import BaseModel
 
 from moorage.app import MoorageApp, create_app
 from moorage.protocol.service import McpService
@@ -24,6 +25,12 @@ from tests.services import Redis, sealing_key
 
 HEAD = {"host": "localhost", "accept": "application/json, text/event-stream", "content-type": "application/json"}
 REVISION = "2025-11-25"
+
+
+class Ship(BaseModel):
+    """What the user is asked for."""
+
+    name: str
 
 
 @dataclass
@@ -48,7 +55,7 @@ class Replica:
 
     async def begin(self, revision: str = REVISION) -> str:
         """Open a session and return its id."""
-        params = {"protocolVersion": revision, "capabilities": {"roots": {}}, "clientInfo": {"name": "test", "version": "1"}}
+        params = {"protocolVersion": revision, "capabilities": {"elicitation": {}}, "clientInfo": {"name": "test", "version": "1"}}
         opening = self.open("POST", {}, {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
         await opening.finished()
         assert opening.status == 200, opening.body
@@ -90,6 +97,18 @@ async def holds(condition: Callable[[], object], seconds: float = 10) -> None:
     with anyio.fail_after(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def lose(replica: Replica) -> None:
+    """Have a replica lose its sessions as if it had been out of touch with the store for a lease, and its door with them."""
+    owner: Any = replica.service.replication.owner  # type: ignore[union-attr]
+    owner._lapse()  # it comes back under a new id with its next beat
+
+
+async def ping(replica: Replica, session: str) -> int | None:
+    ping = replica.post(session, id="ping", method="ping")
+    await ping.finished()
+    return ping.status
 
 
 @pytest.fixture
@@ -147,13 +166,19 @@ def _tools(server: MCPServer[Any], replica: Replica) -> None:
         return await work("again", ctx)
 
     @server.tool()
+    async def asks_later(ctx: Context[Any, Any]) -> str:
+        await ctx.report_progress(1, 2)
+        await replica.release.wait()
+        return await asks(ctx)
+
+    @server.tool()
     async def asks(ctx: Context[Any, Any]) -> str:
         replica.arrived.set()
         try:
-            await ctx.session.list_roots()
+            await ctx.elicit("Which ship?", Ship)
         except Exception as error:
             replica.failures.append(str(error))
-            raise
+            return "unanswered"
         return "answered"
 
     @server.tool()
