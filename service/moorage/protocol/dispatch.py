@@ -175,16 +175,16 @@ class Dispatcher:
         """End the stream of a call whose owner was lost."""
         message, again = orphans.registered(registration)
         try:
-            if again and session.lease is not None and coerce_request_id(message.id) not in session.calls:
+            floor = orphans.progress_seen(await feed.read()) if again else None
+            if again and coerce_request_id(message.id) not in session.calls:  # nothing is awaited until it is there
                 call = self.call(http, session, message)
-                call.feed = feed
-                call.floor = orphans.progress_seen((await session.lease.read(feed.name, 0)).entries)
+                call.feed, call.floor = feed, floor
                 answer = await self.run(call, message)
             else:
                 answer = error_answer(message.id, outcome_unknown().error)
             log.info("call.settled", method=message.method, again=again)
             await self._end_stream(SessionCall(session, http, None, None, streams=False, now=0.0), feed, answer)
-        except (Fenced, StoreUnavailable):
+        except Fenced:
             log.info("call.unsettled", method=message.method)  # whoever claims the session next finds it again
         finally:
             http.observed.finish(200)

@@ -17,11 +17,14 @@ from mcp.shared.exceptions import MCPError
 
 from moorage.protocol.encoding import encode
 from moorage.protocol.reader import Reader
+from moorage.store.client import StoreUnavailable
 from moorage.store.sessions import Fenced, Write
 from moorage.streams.position import Position, base36, id_prefix, recoverable
 
 if TYPE_CHECKING:
-    from moorage.store.sessions import Lease
+    from moorage.store.sessions import Entry, Lease
+
+_RETRY_SECONDS: Final = 0.1
 
 OUTCOME_UNKNOWN: Final = -32011
 """JSON-RPC error code of a call whose replica was lost: whether it took effect is unknown, and moorage may not run it again."""
@@ -121,6 +124,18 @@ class Feed:
             else:
                 reader.end(b"")
         return True
+
+    async def read(self) -> tuple[Entry, ...]:
+        """What the log has of the stream; while the store does not answer, this waits as long as the lease holds.
+
+        Raises:
+            Fenced.
+        """
+        while True:
+            try:
+                return (await self._lease.read(self.name, 0)).entries
+            except StoreUnavailable:
+                await asyncio.sleep(_RETRY_SECONDS)
 
     def attach(self, reader: Reader) -> None:
         """Make this the live reader; an earlier one ends, since it is what the client lost."""
