@@ -400,7 +400,9 @@ class SharedHome(_Living):
         now, timeout = self.clock(), self.limits.idle_timeout_seconds
         for session in self.sessions():
             try:
-                if session.last_used < now - timeout and not session.in_use:
+                if session.lease is not None and not session.lease.valid:
+                    self._forget(session)  # somebody else has it: its client is to come back, and what waits here waits in vain
+                elif session.last_used < now - timeout and not session.in_use:
                     await self.end(session)
                 elif self._rested(session):
                     await self._hand_over(session)

@@ -317,7 +317,7 @@ class Session:
     async def ask(self, emit: Emit, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None) -> dict[str, Any]:
         """Send a request to the client and wait for its reply.
 
-        The wait is bounded by `opts["timeout"]`, and in any case by the session: it ends with `CONNECTION_CLOSED`.
+        The wait is bounded by `opts["timeout"]`, and in any case by our hold on the session: it ends with `CONNECTION_CLOSED`.
 
         Raises:
             MCPError: the client's error, the time-out, or the session's end.
@@ -328,6 +328,8 @@ class Session:
         self._pending[request_id] = pending
         try:
             await emit(_request(request_id, method, params, with_progress=pending.on_progress is not None))
+            if self.lease is not None and not self.lease.valid:
+                raise _moved()
             async with asyncio.timeout(options.get("timeout")):
                 reply = await pending.reply
         except TimeoutError:
@@ -366,20 +368,27 @@ class Session:
             await pending.on_progress(params.get("progress", 0), params.get("total"), params.get("message"))
 
     def let_go(self) -> None:
-        """The session is not ours any more: end its GET stream, so that the client comes back; calls finish for whoever is connected."""
+        """The session is not ours any more: end its GET stream, so that the client comes back; calls finish for whoever is connected.
+
+        What we asked the client ends here: its reply goes to the next owner.
+        """
         if self.lease is not None:
             self.lease.give_up()
+        self._end_questions(_moved())
         if self.reader is not None:
             self.reader.end()
+
+    def _end_questions(self, error: MCPError) -> None:
+        for pending in self._pending.values():
+            if not pending.reply.done():
+                pending.reply.set_exception(error)
 
     async def close(self) -> None:
         """End everything that belongs to the session: calls, waits, stream, and what handlers left on its exit stack."""
         closed = MCPError(code=CONNECTION_CLOSED, message="The session has ended")
         for call in list(self.calls.values()):
             call.end(closed)
-        for pending in list(self._pending.values()):
-            if not pending.reply.done():
-                pending.reply.set_exception(closed)
+        self._end_questions(closed)
         if self.reader is not None:
             self.reader.end()
         if self.connection.holds_state:
@@ -405,6 +414,10 @@ async def read_stream(session: Session, reader: Reader) -> None:
         for feed in (session.get_feed, *session.feeds.values()):
             if feed is not None:
                 feed.detach(reader)
+
+
+def _moved() -> MCPError:
+    return MCPError(code=CONNECTION_CLOSED, message="The session has moved to another replica: no reply reaches this one")
 
 
 def _request(request_id: str, method: str, params: Mapping[str, Any] | None, *, with_progress: bool) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""What a process does with a session that it owns no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from moorage.store.sessions import Held, Owned
+from tests.integration.shared.conftest import Start, events, holds, lose, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_question_that_can_have_no_answer_here_any_more_ends(start: Start):
+    old = await start()
+    session = await old.begin()
+    call = old.call(session, "asks")
+    await until(call, lambda it: b"elicitation/create" in it.body)
+    await lose(old)
+
+    await call.finished()
+
+    assert old.failures
+    assert events(call)[-1][1]["id"] == 1
+
+
+async def test_a_question_that_is_asked_when_the_session_has_moved_ends(start: Start):
+    old = await start()
+    session = await old.begin()
+    call = old.call(session, "asks_later")
+    await until(call, lambda it: b"notifications/progress" in it.body)
+    await lose(old)
+    old.release.set()
+
+    await call.finished()
+
+    assert old.failures
+
+
+async def test_an_owner_that_was_succeeded_without_knowing_ends_its_streams_once_it_is_fenced(start: Start):
+    old, new = await start(), await start()
+    session = await old.begin()
+    listening = old.listen(session)
+    await until(listening, lambda it: b"id: " in it.body)
+    [living] = old.service._sessions()
+    assert living.lease is not None
+    held = Held(old.service.replication.owner.id, living.lease.epoch, "")  # type: ignore[union-attr]
+    assert isinstance(await new.service.replication.sessions.claim(living.record.tag, held), Owned)  # type: ignore[union-attr]
+
+    await living.notify("notifications/message", None)  # nobody but the client that is still connected can hear of it
+
+    await holds(lambda: listening.complete)
+    assert b"retry: " in listening.body
+    assert old.service.open_sessions == 0
