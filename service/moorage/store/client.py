@@ -24,6 +24,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from moorage.errors import SettingsError
 from moorage.settings import STORE_URL_HINT, is_store_url
@@ -218,6 +219,8 @@ def _connect(address: StoreAddress, timeout: float) -> Redis | RedisCluster:
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
+        # While they are on, the library takes a connection that the server has closed for one that is open.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         **address.options,
     }
     if address.kind == "cluster":
