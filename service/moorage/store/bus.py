@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from moorage.store.client import Store
 
 _KEPT: Final = 4096
+_KEPT_MS: Final = 24 * 3600 * 1000
+"""After a day without a notice nobody waits for one: what a deployment leaves behind ends by itself."""
+
 _READ_AT_ONCE: Final = 256
 _RETRY_SECONDS: Final = 0.25
 _MOST_PENDING: Final = 1024
+
+_BEGUN: Final = "begun"
+"""Kind of the entry that a stream begins with, so that every position is that of an entry and one that is gone can be told."""
 
 log = structlog.get_logger("moorage.store")
 
@@ -53,6 +59,7 @@ class Bus:
         self.receive = receive
         self._key = f"{store.prefix}:bus"
         self._pending: set[Notice] = set()
+        self._was_out = False
         self.position: str = ""
 
     async def publish(self, notice: Notice) -> None:
@@ -69,12 +76,22 @@ class Bus:
             try:
                 if not self.position:
                     self.position = await self._newest()
+                if self._was_out:
+                    await self._look_for_a_gap()
                 for notice in [*self._pending]:
                     await self._add(notice)
                     self._pending.discard(notice)
                 await self._hear()
             except StoreUnavailable:
+                self._was_out = bool(self.position)
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _look_for_a_gap(self) -> None:
+        """After an outage what was missed may be gone: trimmed, or lost with the store's data."""
+        gone = await self._trimmed(self.position)
+        self._was_out = False
+        if gone:
+            self.receive(EVERYTHING)
 
     async def since(self, position: str) -> list[Notice]:
         """What was published after a position; `[EVERYTHING]` when that is not known any more.
@@ -85,14 +102,15 @@ class Bus:
         if position and position == self.position:
             return []
         found = await self._store.command("XRANGE", self._key, f"({position}" if position else "-", "+", "COUNT", _KEPT)
+        notices = [notice for _, fields in found if (notice := _notice(fields)).kind != _BEGUN]
         if not position:
-            return [EVERYTHING] if found else []
+            return [EVERYTHING] if notices else []
         if await self._trimmed(position):
             return [EVERYTHING]
-        return [_notice(fields) for _, fields in found]
+        return notices
 
     async def _add(self, notice: Notice) -> None:
-        await self._store.command("XADD", self._key, "MAXLEN", "~", _KEPT, "*", "k", notice.kind, "u", notice.uri)
+        await self._store.run("publish", (self._key,), notice.kind, notice.uri, _KEPT, _KEPT_MS)
 
     async def _hear(self) -> None:
         block = self._store.timeout_seconds / 2  # the connection's own patience is the whole of it
@@ -105,16 +123,16 @@ class Bus:
             self.receive(EVERYTHING)
         for entry_id, fields in entries:
             self.position = entry_id.decode()
-            self.receive(_notice(fields))
+            notice = _notice(fields)
+            if notice.kind != _BEGUN:
+                self.receive(notice)
 
     async def _newest(self) -> str:
-        found = await self._store.command("XREVRANGE", self._key, "+", "-", "COUNT", 1)
-        return found[0][0].decode() if found else "0-0"
+        """Where whoever begins to listen begins: at the last entry; a stream without any gets one that tells nothing."""
+        return (await self._store.run("newest", (self._key,), _BEGUN, _KEPT_MS)).decode()
 
     async def _trimmed(self, position: str) -> bool:
         """Whether entries right after a position may be gone."""
-        if position == "0-0":
-            return False
         oldest = await self._store.command("XRANGE", self._key, "-", "+", "COUNT", 1)
         return not oldest or _order(oldest[0][0]) > _order(position.encode())
 
