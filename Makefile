@@ -47,6 +47,10 @@ lock: .venv/.dev ## Resolve the dependencies again and pin them by hash
 conformance: .venv/.dev ## Run the official MCP conformance suite against this server
 	$(BIN)/python -m tests.conformance
 
+.PHONY: chaos
+chaos: .venv/.dev ## Break replicas, store and network under recorded load; CHAOS=--short is the form of .ci/run
+	$(BIN)/python -m tests.chaos $(CHAOS)
+
 .PHONY: bench
 bench: .venv/.dev .venv-bench/.ready ## Measure against the bare SDK and FastMCP; writes docs/benchmarks.md
 	$(BIN)/python -m bench
