@@ -1,0 +1,199 @@
+"""Replicas of one deployment that share a store, in this process; and the store as an operator sees it.
+
+`Place` is a running store of any kind, `Member` what one replica has of it. Every operation of a member is followed by a look at all keys
+of the test: one without a time to live fails it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+from pydantic import SecretStr
+
+from moorage.settings import SessionSettings, StoreSettings
+from moorage.store.bus import Bus, Notice
+from moorage.store.client import Store, StoreUnavailable
+from moorage.store.owners import Owner
+from moorage.store.sessions import Claim, Held, Lease, Owned, SessionStore, Write
+from tests.services.processes import until
+
+WITHIN = 10
+"""Seconds that anything here may take; what is waited for takes far less."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A running store.
+
+    Attributes:
+        url: As `store.url` has it.
+        clients: Makes a client of each server that holds keys now.
+        ca_file: What its certificate is checked against.
+        port: Where the one server of it listens; 0 when there are several.
+    """
+
+    url: str
+    clients: Callable[[], Sequence[redis.Redis]]
+    ca_file: str | None = None
+    port: int = 0
+
+    @contextmanager
+    def servers(self) -> Iterator[list[redis.Redis]]:
+        clients = list(self.clients())
+        try:
+            yield clients
+        finally:
+            for client in clients:
+                client.close()
+
+    def keys(self, prefix: str) -> dict[str, int]:
+        """The keys that begin with a prefix, and the milliseconds that each still has to live (-1 for ever)."""
+        with self.servers() as servers:
+            return {key: server.pttl(key) for server in servers for key in server.scan_iter(f"{prefix}:*", count=1000)}
+
+    def server_of(self, key: str) -> redis.Redis:
+        """A client of the server that holds a key; whoever asks closes it."""
+        clients = list(self.clients())
+        found = next(client for client in clients if client in clients and _holds(client, key))
+        for client in clients:
+            if client is not found:
+                client.close()
+        return found
+
+    def now_ms(self) -> int:
+        """The clock of the store."""
+        with self.servers() as servers:
+            seconds, microseconds = servers[0].time()
+            return seconds * 1000 + microseconds // 1000
+
+    def wait_past(self, milliseconds: int) -> None:
+        """Return when the store's clock shows more."""
+        until(lambda: self.now_ms() > milliseconds, "the store's clock has gone on", WITHIN)
+
+    def wait_gone(self, key: str) -> None:
+        """Return when a key has expired."""
+
+        def gone() -> bool:
+            with self.servers() as servers:
+                return not any(_holds(server, key) for server in servers)
+
+        until(gone, f"{key} has expired", WITHIN)
+
+    def expire(self, key: str) -> None:
+        """Let a key's time run out now."""
+        client = self.server_of(key)
+        client.pexpire(key, 1)
+        client.close()
+        self.wait_gone(key)
+
+    def flush(self) -> None:
+        """Lose all data, as a store does that is restarted without them."""
+        with self.servers() as servers:
+            for server in servers:
+                server.flushall()
+
+
+def _holds(client: redis.Redis, key: str) -> bool:
+    try:
+        return bool(client.exists(key))
+    except redis.ResponseError:  # a slot of another server
+        return False
+
+
+class WatchedStore(Store):
+    """The store of one member; fails a test that leaves an immortal key.
+
+    Attributes:
+        lose_answers: How many scripts run, but seem not to have answered.
+    """
+
+    def __init__(self, settings: StoreSettings, place: Place) -> None:
+        super().__init__(settings)
+        self._place = place
+        self.lose_answers = 0
+
+    async def insist(self, name: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Any:
+        answer = await super().insist(name, keys, *arguments)
+        self._check(name)
+        if self.lose_answers and name != "beat":
+            self.lose_answers -= 1
+            raise StoreUnavailable("the answer was lost")
+        return answer
+
+    async def command(self, *words: str | bytes | int, wait_seconds: float = 0.0) -> Any:
+        answer = await super().command(*words, wait_seconds=wait_seconds)
+        if words[0] not in ("XREAD", "XRANGE", "XREVRANGE", "EXISTS"):
+            self._check(words[0])
+        return answer
+
+    def _check(self, operation: object) -> None:
+        immortal = sorted(key for key, left in self._place.keys(self.prefix).items() if left == -1)
+        assert not immortal, f"{operation} left keys without a time to live: {immortal}"
+
+
+@dataclass
+class Member:
+    """One replica."""
+
+    store: WatchedStore
+    owner: Owner
+    sessions: SessionStore
+    bus: Bus
+    lapses: list[str] = field(default_factory=list[str])
+    heard: list[Notice] = field(default_factory=list[Notice])
+
+    @classmethod
+    def of(cls, place: Place, prefix: str, *, lease_seconds: float = 60.0, timeout_seconds: float = 5.0, **limits: Any) -> Member:
+        """A member that the store does not know yet."""
+        settings = StoreSettings(
+            url=SecretStr(place.url), ca_file=place.ca_file, prefix=prefix, timeout_seconds=timeout_seconds
+        )
+        store, lapses, heard = WatchedStore(settings, place), list[str](), list[Notice]()
+        owner = Owner(store, lease_seconds, lambda: lapses.append("lapsed"))
+        sessions = SessionStore(store, owner, limited(**limits))
+        return cls(store, owner, sessions, Bus(store, heard.append), lapses, heard)
+
+    async def create(self, tag: str) -> Lease:
+        return await self.sessions.create(tag)
+
+    async def take(self, tag: str, dead: Held | None = None) -> Owned:
+        """Claim a session that can be had."""
+        claim = await self.sessions.claim(tag, dead)
+        assert isinstance(claim, Owned), claim
+        return claim
+
+    def dead(self, lease: Lease) -> Held:
+        """What another member has to know to take a lease of this one over."""
+        return Held(self.owner.id, lease.epoch, self.owner.address)
+
+
+def limited(**limits: Any) -> SessionSettings:
+    """Limits that may be smaller than a user may set them."""
+    return SessionSettings().model_copy(update=limits)
+
+
+def held(claim: Claim) -> Held:
+    assert isinstance(claim, Held), claim
+    return claim
+
+
+async def append(lease: Lease, *writes: Write) -> int:
+    """Append as callers have to, under the lease's lock."""
+    async with lease.lock:
+        return await lease.append(*writes)
+
+
+def opens(stream: str, text: bytes = b"{}") -> Write:
+    return Write("open", stream, text)
+
+
+def event(stream: str, data: bytes = b"event") -> Write:
+    return Write("event", stream, data)
+
+
+def last(stream: str, data: bytes = b"last") -> Write:
+    return Write("last", stream, data)
