@@ -6,11 +6,13 @@ of the test: one without a time to live fails it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import redis
 from pydantic import SecretStr
 
@@ -122,13 +124,20 @@ class WatchedStore(Store):
         if self.lose_answers and name != "beat":
             self.lose_answers -= 1
             raise StoreUnavailable("the answer was lost")
+        self._lose_if_out(name)
         return answer
 
     async def command(self, *words: str | bytes | int, wait_seconds: float = 0.0) -> Any:
         answer = await super().command(*words, wait_seconds=wait_seconds)
         if words[0] not in ("XREAD", "XRANGE", "XREVRANGE", "EXISTS"):
             self._check(words[0])
+        self._lose_if_out("")
         return answer
+
+    def _lose_if_out(self, name: str) -> None:
+        """Whoever is out of touch does not hear the answer to what it asked before, either."""
+        if not self.available and name != "beat":
+            raise StoreUnavailable("the answer was lost")
 
     def _check(self, operation: object) -> None:
         immortal = sorted(key for key, left in self._place.keys(self.prefix).items() if left == -1)
@@ -145,17 +154,28 @@ class Member:
     bus: Bus
     lapses: list[str] = field(default_factory=list[str])
     heard: list[Notice] = field(default_factory=list[Notice])
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
     def of(cls, place: Place, prefix: str, *, lease_seconds: float = 60.0, timeout_seconds: float = 5.0, **limits: Any) -> Member:
         """A member that the store does not know yet."""
-        settings = StoreSettings(
-            url=SecretStr(place.url), ca_file=place.ca_file, prefix=prefix, timeout_seconds=timeout_seconds
-        )
-        store, lapses, heard = WatchedStore(settings, place), list[str](), list[Notice]()
-        owner = Owner(store, lease_seconds, lambda: lapses.append("lapsed"))
+        settings = StoreSettings(url=SecretStr(place.url), ca_file=place.ca_file, prefix=prefix, timeout_seconds=timeout_seconds)
+        store = WatchedStore(settings, place)
+        owner = Owner(store, lease_seconds, lambda: member.note(member.lapses, "lapsed"))
         sessions = SessionStore(store, owner, limited(**limits))
-        return cls(store, owner, sessions, Bus(store, heard.append), lapses, heard)
+        member = cls(store, owner, sessions, Bus(store, lambda notice: member.note(member.heard, notice)))
+        return member
+
+    def note(self, what: list[Any], item: object) -> None:
+        what.append(item)
+        self.woken.set()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something that this member hears or does to itself."""
+        with anyio.fail_after(WITHIN):
+            while not condition():
+                await self.woken.wait()
+                self.woken.clear()
 
     async def create(self, tag: str) -> Lease:
         return await self.sessions.create(tag)

@@ -141,7 +141,9 @@ async def test_after_the_store_lost_its_data_the_old_owner_is_fenced_and_a_new_e
     assert await append(again, event("g")) == 1
 
 
-@pytest.mark.parametrize("write", [write for name, write in WRITES.items() if name != "finish"], ids=[name for name in WRITES if name != "finish"])
+@pytest.mark.parametrize(
+    "write", [write for name, write in WRITES.items() if name != "finish"], ids=[name for name in WRITES if name != "finish"]
+)
 async def test_a_session_that_the_store_lost_is_not_made_again_by_its_owner(
     join: Join, place: Place, prefix: str, write: Callable[[Lease], Awaitable[object]]
 ):
