@@ -18,7 +18,8 @@ from pydantic import SecretStr
 
 from moorage.settings import SessionSettings, StoreSettings
 from moorage.store.bus import Bus, Notice
-from moorage.store.client import Store, StoreUnavailable
+from moorage.store.client import Store
+from moorage.store.outage import StoreUnavailable
 from moorage.store.owners import Owner
 from moorage.store.sessions import Claim, Held, Lease, Owned, SessionStore, Write
 from tests.services.processes import until

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from moorage.store.bus import EVERYTHING, Notice
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 from tests.unit.store.access import WITHIN, Member, Place
 from tests.unit.store.members import Join
 

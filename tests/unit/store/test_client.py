@@ -16,7 +16,8 @@ from pydantic import SecretStr, ValidationError
 
 from moorage.errors import SettingsError
 from moorage.settings import StoreSettings
-from moorage.store.client import Store, StoreAddress, StoreUnavailable, read_url
+from moorage.store.client import Store, StoreAddress, read_url
+from moorage.store.outage import StoreUnavailable
 from tests.services import Redis, free_ports
 from tests.unit.store.access import WITHIN, Place
 

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 from tests.services import Partition, Redis
 from tests.unit.store.access import WITHIN, Member, Place, append, event
 from tests.unit.store.members import Join

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio.to_thread
 import pytest
 
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Absent, Fenced, Held, Lease, Owned
 from tests.unit.store.access import Place, append, event, held, last, opens
 from tests.unit.store.members import Join
