@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from moorage.protocol.encoding import encode
 from moorage.protocol.reader import Reader
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Fenced, Write
 from moorage.streams.position import Position, base36, id_prefix, recoverable
 
