@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from moorage.store.client import StoreUnavailable
+from moorage.store.outage import StoreUnavailable
 from tests.integration.shared.conftest import Replica, Start, events, lose, ping, until
 
 pytestmark = pytest.mark.anyio
