@@ -382,6 +382,7 @@ class Session:
         for pending in self._pending.values():
             if not pending.reply.done():
                 pending.reply.set_exception(error)
+                pending.reply.exception()  # whoever asked may have given up waiting: that is no fault to be logged
 
     async def close(self) -> None:
         """End everything that belongs to the session: calls, waits, stream, and what handlers left on its exit stack."""
