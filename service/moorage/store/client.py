@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -23,7 +24,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from moorage.errors import SettingsError
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from moorage.settings import StoreSettings
 
 _CONNECTIONS: Final = 32
+_AT_ONCE: Final = _CONNECTIONS - 2
+"""Commands at a time; one connection is for the bus, which waits in the store, one for the owner's refresh, which nobody may delay."""
+
+_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""What the client library raises; a cluster that cannot be reached is no `RedisError` to it."""
+
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 
@@ -136,6 +143,7 @@ class Store:
         self.timeout_seconds = settings.timeout_seconds
         self._address = StoreAddress.parse(read_url(settings), settings.ca_file)
         self._client = _connect(self._address, settings.timeout_seconds)
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self.available = True
 
     def key(self, kind: str, name: str) -> str:
@@ -150,7 +158,11 @@ class Store:
         """
         if not self.available:
             raise StoreUnavailable("the store does not answer")
-        return await self.insist(name, keys, *arguments)
+        try:
+            async with asyncio.timeout(self.timeout_seconds), self._room:
+                return await self.insist(name, keys, *arguments)
+        except TimeoutError as error:
+            raise StoreUnavailable(_reason(error)) from error
 
     async def insist(self, name: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Any:
         """Run a script even while the store counts as out; for whoever finds out whether it is back.
@@ -165,7 +177,7 @@ class Store:
                     return await cast("Any", self._client.evalsha(found.sha, len(keys), *keys, *cast("Any", arguments)))
                 except NoScriptError:
                     return await cast("Any", self._client.eval(found.text, len(keys), *keys, *cast("Any", arguments)))
-        except (RedisError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             raise StoreUnavailable(_reason(error)) from error
 
     async def command(self, *words: str | bytes | int, wait_seconds: float = 0.0) -> Any:
@@ -181,9 +193,9 @@ class Store:
         if not self.available:
             raise StoreUnavailable("the store does not answer")
         try:
-            async with asyncio.timeout(self.timeout_seconds + wait_seconds):
+            async with asyncio.timeout(self.timeout_seconds + wait_seconds), nullcontext() if wait_seconds else self._room:
                 return await cast("Any", self._client).execute_command(*words)
-        except (RedisError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             raise StoreUnavailable(_reason(error)) from error
 
     async def eviction_policy(self) -> str:
@@ -195,7 +207,7 @@ class Store:
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 info: dict[str, Any] = await cast("Any", self._client).info("memory")
-        except (RedisError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             raise StoreUnavailable(_reason(error)) from error
         node: Any = info if "maxmemory_policy" in info else next(iter(info.values()), None)  # a cluster says it node by node
         return str(node.get("maxmemory_policy", "")) if node else ""
@@ -205,12 +217,20 @@ class Store:
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 await self._client.aclose()
-        except (RedisError, OSError, TimeoutError):
+                for sentinel in _sentinels(self._client):
+                    await sentinel.aclose()
+        except _FAILURES:
             return  # the process ends, and its sockets with it
 
 
 def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _sentinels(client: Redis | RedisCluster) -> list[Redis]:
+    """The clients that ask the sentinels where the primary is, which nobody else closes."""
+    pool: Any = getattr(client, "connection_pool", None)
+    return cast("Any", pool).sentinel_manager.sentinels if isinstance(pool, SentinelConnectionPool) else []
 
 
 def _connect(address: StoreAddress, timeout: float) -> Redis | RedisCluster:
