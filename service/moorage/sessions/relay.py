@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpcore2 as httpcore
 
@@ -43,7 +43,10 @@ class OwnerGone(Exception):  # noqa: N818 - a verdict
 
 
 class OwnerSilent(Exception):  # noqa: N818 - a verdict
-    """No connection in time, or somebody at its address who does not know our keys: the owner may live. It did not get the request."""
+    """No connection in time, or none from here, or somebody at its address who does not know our keys: the owner may live.
+
+    It did not get the request.
+    """
 
 
 class OwnerLost(Exception):  # noqa: N818 - a verdict
@@ -102,7 +105,7 @@ class Relay:
                 kept = [(name.lower(), value) for name, value in response.headers if name.lower() not in _LEFT_OUT]
                 yield Answer(response.status, kept, response.aiter_stream())
         except httpcore.ConnectError as error:
-            raise OwnerGone from error
+            raise (OwnerGone if _is_refusal(error) else OwnerSilent) from error
         except (httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
             raise OwnerSilent from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
@@ -112,3 +115,13 @@ class Relay:
         """Close what is kept open."""
         await self._calls.aclose()
         await self._streams.aclose()
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether a failed connection says that nobody listens; a name without an address, or no file descriptor left here, does not."""
+    if isinstance(error, ConnectionRefusedError):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_refusal(each) for each in cast("BaseExceptionGroup[BaseException]", error).exceptions)
+    reason = error.__cause__ or error.__context__  # the library raises what it has translated "from None"
+    return reason is not None and _is_refusal(reason)
