@@ -45,6 +45,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:
+        return False
+
+
 def _check_host(entry: str) -> str:
     if not _HOST_PATTERN.fullmatch(entry):
         raise ValueError(f"{entry!r} is not a host: write name, name:port, *.suffix or *, without scheme and path")
@@ -487,6 +494,15 @@ class Settings(Section):
     def _listeners_do_not_collide(self) -> "Settings":
         if self.server.port and self.server.port == self.admin.port:
             raise ValueError(f"server.port and admin.port are both {self.server.port}: the admin listener needs a port of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _other_replicas_are_told_a_place(self) -> "Settings":
+        if self.store.configured and self.relay.advertise is None and _is_wildcard(self.relay.host):
+            raise ValueError(
+                f"relay.host={self.relay.host!r} stands for every address of this machine, and other replicas have to be told one:"
+                " set relay.advertise (MOORAGE_RELAY__ADVERTISE)"
+            )
         return self
 
     @property

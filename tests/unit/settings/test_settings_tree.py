@@ -86,6 +86,15 @@ def test_two_listeners_on_one_port_are_refused() -> None:
     assert load_settings({"server.port": "0", "admin.port": "0"}, {}).settings.admin.port == 0
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]"])
+def test_a_relay_door_on_every_address_has_to_say_one_to_the_others(host: str) -> None:
+    store = {"store.url": "redis://cache"}
+    assert refusal(store__url="redis://cache", relay__host=host).endswith("set relay.advertise (MOORAGE_RELAY__ADVERTISE)")
+    assert load_settings({**store, "relay.host": host, "relay.advertise": "10.0.0.7"}, {}).settings.relay.host == host
+    assert load_settings({**store, "relay.host": "10.0.0.7"}, {}).settings.relay.advertise is None
+    assert load_settings({"relay.host": host}, {}).settings.relay.host == host
+
+
 @pytest.mark.parametrize(
     "entry", ["a.example", "a.example:8443", "*.a.example", "*.a.example:80", "*", "[2001:db8::1]:80", "10.0.0.1", "my_svc"]
 )
