@@ -43,6 +43,7 @@ HANDSHAKE_VERSIONS: Final = frozenset(version.encode() for version in HANDSHAKE_
 POSITION_LOST: Final = -32010
 """JSON-RPC error code of a `Last-Event-ID` that cannot be honoured: events after it are gone, or it names nothing here."""
 
+_CLOSING: Final = "The server is shutting down: try again, and another replica will answer"
 _MOST_HOPS: Final = 4
 """How often a request looks for its session's owner before the client is asked to come again."""
 
@@ -86,6 +87,7 @@ class LegacyEndpoint:
         self._is_alive = is_alive
         self._accepts = Accepts()
         self.open_streams = 0
+        self.closing = False
 
     async def serve(self, http: HttpExchange, *, relayed: bool = False) -> None:
         """Answer one exchange; the body of a POST was read. One that another replica has relayed is answered here or not at all."""
@@ -114,6 +116,8 @@ class LegacyEndpoint:
         match message:
             case MalformedMessage(reason, request_id):
                 await http.respond_error(400, INVALID_REQUEST, reason, request_id=request_id)
+            case RequestMessage() if self.closing:
+                await http.respond_error(503, INTERNAL_ERROR, _CLOSING, request_id=message.id, headers=[RETRY_AFTER])
             case RequestMessage(method="initialize") if b"mcp-session-id" not in http.headers:
                 await self._open(http, message)
             case _:
@@ -164,6 +168,13 @@ class LegacyEndpoint:
     ) -> Session | None:
         """Find the session here, or have its owner answer; an owner that is gone is succeeded."""
         request_id = message.id if isinstance(message, RequestMessage) else None
+        if not self.home.accepting and not self.home.holds(record):
+            if relayed:  # it was handed over: whoever asks owns it next, not a process that ends
+                await http.respond_error(421, INVALID_REQUEST, "This replica does not own the session", request_id=request_id)
+                return None
+            if http.scope["method"] == "GET":
+                await http.respond_error(503, INTERNAL_ERROR, _CLOSING, headers=[RETRY_AFTER])
+                return None
         dead: Held | None = None
         for _ in range(_MOST_HOPS):
             found = await self.home.locate(name, record, http, dead)
@@ -263,7 +274,7 @@ class LegacyEndpoint:
         if not self._accepts(http.headers.get(b"accept")).sse:
             await http.respond_error(406, INVALID_REQUEST, "Not acceptable: the Accept header must name text/event-stream")
             return
-        if not self.home.accepting or self.open_streams + self._in_flight.streams >= self._limits.max_streams:
+        if self.open_streams + self._in_flight.streams >= self._limits.max_streams:
             await http.respond_error(503, INTERNAL_ERROR, "No further stream can be opened here now", headers=[RETRY_AFTER])
             return
         session = await self._session(http, relayed=relayed)

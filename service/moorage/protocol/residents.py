@@ -93,6 +93,10 @@ class Home(Protocol):
         """Why no session of this principal can be opened now, if there is a reason."""
         ...
 
+    def holds(self, record: SessionRecord) -> bool:
+        """Whether a session can be served by no other process."""
+        ...
+
     async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refused:
         """Let a new session in; `opening` is what its handshake ran in.
 
@@ -225,6 +229,10 @@ class AloneHome(_Living):
             return TOO_MANY
         return TOO_MANY_OF_PRINCIPAL if self._owned[owner] >= self.limits.max_sessions_per_principal else None
 
+    def holds(self, record: SessionRecord) -> bool:
+        """See `Home`: any process that has the keys will do."""
+        return False
+
     async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refused:
         """See `Home`."""
         self._mint = record.mint
@@ -328,6 +336,10 @@ class SharedHome(_Living):
         if not self.accepting:
             return ENDING
         return TOO_MANY if len(self._living) >= self.limits.max_sessions else None
+
+    def holds(self, record: SessionRecord) -> bool:
+        """See `Home`."""
+        return self.owned(record) is not None
 
     async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refused:
         """See `Home`."""

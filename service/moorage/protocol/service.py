@@ -57,6 +57,7 @@ NO_STORE_HINT: Final = (
 )
 _MAX_USERS: Final = 4096
 _TEND_EVERY_SECONDS: Final = 1.0
+_LAST_MOMENT_SECONDS: Final = 0.1
 
 log = structlog.get_logger("moorage.protocol")
 
@@ -252,7 +253,10 @@ class McpService:
         await self.in_flight.idle()
 
     async def cancel_calls(self) -> None:
-        """Interrupt what is left; each is answered with an error that says so."""
+        """Interrupt what is left; each is answered with an error that says so. What comes in the last moment is not begun."""
+        self._the_legacy.closing = True
+        with anyio.move_on_after(_LAST_MOMENT_SECONDS):
+            await self.in_flight.idle()
         self.in_flight.cancel_all()
         await self.in_flight.idle()
 
