@@ -58,9 +58,10 @@ def prove(mode: Mode) -> tuple[int, int]:
 
 def surprises(mode: Mode, report: suite.Report) -> list[str]:
     """What is not as expected."""
-    wrong = [f"{name} fails, and is not in {mode.expected_failures.name}" for name in report.unexpected]
+    wrong = [f"{name} is not as it should be, and not in {mode.expected_failures.name}" for name in report.unexpected]
+    wrong += [f"{name} is in {mode.expected_failures.name}, and passes" for name in report.stale]
     if not report.accepted and not wrong:
-        wrong.append(f"something in {mode.expected_failures.name} does not fail, or a check of a scenario does (see above)")
+        wrong.append("the suite is not content (see above)")
     if len(report.passed) < mode.must_pass:
         wrong.append(f"{len(report.passed)} scenarios pass, and {mode.must_pass} have to")
     return wrong
@@ -72,10 +73,10 @@ def tell(mode: Mode, report: suite.Report) -> None:
         for name in names:
             print(f"  {kind:10} {name}")
     total, own = len(report.passed) + len(report.failed), len(report.passed) - len(report.unchecked)
-    expected = len(report.failed) - len(report.unexpected)
+    expected = len(set(report.failed) - set(report.unexpected))
     print(
         f"  {len(report.passed)} of {total} scenarios pass, {own} of them with checks of their own that ran; "
-        f"{expected} fail as {mode.expected_failures.name} says, {len(report.unexpected)} others fail",
+        f"{expected} fail as {mode.expected_failures.name} says, {len(report.failed) - expected} others fail",
         flush=True,
     )
 
