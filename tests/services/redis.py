@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -76,7 +77,7 @@ class Redis(Program):
 
     def url_at(self, port: int) -> str:
         """The same by way of another port, that of a `Partition`."""
-        who = f"{self._user or ''}:{self._password}@" if self._password else ""
+        who = f"{quote(self._user or '', safe='')}:{quote(self._password, safe='')}@" if self._password else ""
         return f"redis{'+tls' if self._certificates else ''}://{who}{LOOPBACK}:{port}/0"
 
     def client(self) -> redis.Redis:
