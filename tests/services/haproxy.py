@@ -31,6 +31,7 @@ defaults
     option redispatch 1
     retry-on conn-failure
     timeout connect 2s
+    timeout check 2s
     timeout queue 5s
     timeout client 1h
     timeout server 1h
