@@ -224,7 +224,7 @@ async def eventually(condition: Callable[[], Any], what: str, within: float = WI
 
 
 @asynccontextmanager
-async def deployed(size: int = 2, *, store: Redis | None, **settings: str) -> AsyncGenerator[Fleet]:
+async def deployed(size: int = 2, /, *, store: Redis | None, **settings: str) -> AsyncGenerator[Fleet]:
     """Replicas of one deployment; what they logged is shown when a test fails."""
     fleet = Fleet(TOOLS, size=size, store_url=store.url if store else None, settings={"SESSIONS__LEASE_SECONDS": "2", **settings})
     async with fleet:

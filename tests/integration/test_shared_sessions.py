@@ -154,7 +154,7 @@ async def test_a_get_stream_is_resumed_at_the_other_replica_with_all_that_was_mi
 
 async def test_a_stream_that_is_cut_again_and_again_while_events_flow_loses_and_doubles_nothing(ann: Party, a: Replica, b: Replica):
     numbers: list[int] = []
-    total, last = 300, None
+    total, cuts, last = 300, 0, None
 
     async def speak() -> None:
         for first in range(1, total, 10):
@@ -166,7 +166,6 @@ async def test_a_stream_that_is_cut_again_and_again_while_events_flow_loses_and_
                 await stream.event()
                 last = stream.last
             tasks.start_soon(speak)
-            cuts = 0
             while len(numbers) < total:
                 cuts += 1
                 async with ann.listening((a, b)[cuts % 2], last) as stream:

@@ -152,7 +152,7 @@ class Redis(Program):
 
     def _forget(self) -> None:
         for path in sorted(self.folder.rglob("*.aof*")) + sorted(self.folder.rglob("*.rdb")):
-            path.unlink()
+            path.unlink(missing_ok=True)  # the base of an append-only file is found twice
 
 
 def binary() -> Path:
