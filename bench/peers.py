@@ -1,4 +1,4 @@
-"""The peers, each as its own documentation says to serve it: `python bench/peers.py sdk|fastmcp PORT`."""
+"""The peers, each as its own documentation says to serve it: `python -m bench.peers sdk|sdk-log|fastmcp PORT`."""
 
 import logging
 import sys
@@ -12,6 +12,14 @@ def sdk() -> Any:
     from bench.tools import mcp
 
     return mcp.streamable_http_app()
+
+
+def sdk_log() -> Any:
+    """The same with an event log in its memory, so that its streams can be resumed."""
+    from bench.event_log import MemoryEvents
+    from bench.tools import mcp
+
+    return mcp.streamable_http_app(event_store=MemoryEvents())
 
 
 def fastmcp() -> Any:
@@ -30,6 +38,6 @@ def fastmcp() -> Any:
 
 if __name__ == "__main__":
     name, port = sys.argv[1], int(sys.argv[2])
-    application = {"sdk": sdk, "fastmcp": fastmcp}[name]()
+    application = {"sdk": sdk, "sdk-log": sdk_log, "fastmcp": fastmcp}[name]()
     logging.getLogger("mcp").setLevel(logging.ERROR)
     uvicorn.run(application, host="127.0.0.1", port=port, loop="uvloop", http="httptools", access_log=False, log_level="warning")

