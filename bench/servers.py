@@ -48,12 +48,16 @@ class Server:
         return total / 1e9
 
     def memory_mib(self) -> float:
+        """See `memory_kib`."""
+        return self.memory_kib() / 1024
+
+    def memory_kib(self) -> int:
         """Proportional set size: pages that processes share are counted once."""
         total = 0
         for pid in self.pids():
             pss = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
             total += int(pss[1]) if pss else 0
-        return total / 1024
+        return total
 
     def kill(self) -> None:
         """End it as a node that fails does: the master first, so that it starts no other worker."""

@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
             return await answer
 
     async def listen(self, request: bytes) -> Answer:
-        """Send a request and wait for the head and the first part of its stream, which stays open."""
+        """Send a request and wait for the head of its stream, which stays open."""
         self._streams = True
         return await self.ask(request)
 
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
 
 def _is_whole(head: bytes, body: bytes, *, streams: bool) -> bool:
     if b"transfer-encoding: chunked" in head:
-        return bool(body) if streams else body.endswith(_LAST_CHUNK) or body == _LAST_CHUNK[2:]
+        return streams or body.endswith(_LAST_CHUNK) or body == _LAST_CHUNK[2:]
     start = head.find(b"content-length:")
     return start < 0 or len(body) >= int(head[start + 15 :].split(b"\r\n", 1)[0])
 

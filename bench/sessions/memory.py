@@ -1,1 +1,134 @@
-async def measure(**k): return []
+"""Memory of sessions that wait and of streams that are open, and what of it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+
+from bench import servers, wire
+from bench.sessions.client import Session, each, end_sessions, open_sessions
+from bench.sessions.page import Figure, at_most
+from bench.sessions.setups import Setup, bare
+
+FEW, MANY = 2_000, 10_000
+_WARM = 300
+_PARK_SECONDS = 2
+_PARKED_SECONDS = _PARK_SECONDS + 3
+_CLOSED_SECONDS = 7.0
+"""uvicorn keeps what belongs to a closed connection for the 5 s of its keep-alive time-out."""
+
+
+@dataclass
+class Grown:
+    """A server, what it took before there was a session, and the most that it took since."""
+
+    server: servers.Server
+    base: int = 0
+    peak: int = 0
+    sessions: list[Session] = field(default_factory=list)
+    streams: list[wire.Connection] = field(default_factory=list)
+
+    async def warm(self) -> None:
+        """Have everything allocated that is allocated once."""
+        await self.open(_WARM)
+        await self.stream(_WARM)
+        await self.end()
+        self.base = self.peak = self.server.memory_kib()
+
+    async def open(self, number: int) -> None:
+        """Open sessions until there are so many, each with one call made."""
+        made = await open_sessions(self.server.port, number - len(self.sessions))
+        await each(self.server.port, made, lambda connection, session: connection.ask(session.call()))
+        self.sessions += made
+
+    async def stream(self, number: int) -> None:
+        """Open the GET streams of so many of the sessions.
+
+        Raises:
+            RuntimeError: One was refused.
+        """
+
+        async def listen(_: wire.Connection, session: Session) -> wire.Connection:
+            connection = await wire.connect(self.server.port)
+            answer = await connection.listen(session.stream())
+            if answer.status != 200:
+                raise RuntimeError(f"a server under test answered: {answer}")
+            return connection
+
+        self.streams += await each(self.server.port, self.sessions[len(self.streams) : number], listen)
+
+    async def end(self) -> None:
+        """Close every stream and end every session."""
+        for connection in self.streams:
+            connection.close()
+        await end_sessions(self.sessions)
+        self.sessions, self.streams = [], []
+        await asyncio.sleep(_CLOSED_SECONDS)
+
+    async def above(self, than: int, number: int, *, after: float = 1.0) -> float:
+        """KiB each of a number of things, after a pause."""
+        await asyncio.sleep(after)
+        now = self.server.memory_kib()
+        self.peak = max(self.peak, now)
+        return (now - than) / number
+
+    def kept(self) -> float:
+        """Per cent of the growth that is still there."""
+        return 100.0 * (self.server.memory_kib() - self.base) / (self.peak - self.base)
+
+
+async def measure() -> list[Figure]:
+    """One server after another, each with a process of its own."""
+    with servers.store() as store:
+        idle = bare().having(MOORAGE_SESSIONS__PARK_AFTER_SECONDS=str(_PARK_SECONDS))
+        live = bare().having(MOORAGE_SESSIONS__PARK_AFTER_SECONDS="3600")
+        return [
+            *await _live("SDK", servers.peer("sdk"), FEW),
+            *await _live("no store", _moorage(live), MANY, session=None, stream=16.0, kept=25.0),
+            *await _live("Redis", _moorage(live.with_store(store)), FEW, session=None, stream=16.0, kept=25.0),
+            *await _parked("no store", _moorage(idle)),
+            *await _parked("Redis", _moorage(idle.with_store(store))),
+        ]
+
+
+def _moorage(setup: Setup) -> AbstractContextManager[servers.Server]:
+    return servers.moorage(setup.settings)
+
+
+async def _live(
+    name: str,
+    starting: AbstractContextManager[servers.Server],
+    number: int,
+    session: float | None = None,
+    stream: float | None = None,
+    kept: float | None = None,
+) -> list[Figure]:
+    """Sessions in memory, then as many GET streams, then nothing."""
+    with ExitStack() as running:
+        grown = Grown(running.enter_context(starting))
+        await grown.warm()
+        await grown.open(number)
+        a_session = await grown.above(grown.base, number)
+        before = grown.server.memory_kib()
+        await grown.stream(number)
+        a_stream = await grown.above(before, number)
+        await grown.end()
+        return [
+            at_most(f"{name}: a session of {number:,}, in use lately", a_session, "KiB", session),
+            at_most(f"{name}: an open GET stream of {number:,}, beside its session", a_stream, "KiB", stream),
+            at_most(f"{name}: what is kept of it after all have ended", grown.kept(), "%", kept, digits=0),
+        ]
+
+
+async def _parked(name: str, starting: AbstractContextManager[servers.Server]) -> list[Figure]:
+    """Sessions that have been silent, few and then many."""
+    with ExitStack() as running:
+        grown = Grown(running.enter_context(starting))
+        await grown.warm()
+        figures: list[Figure] = []
+        for number in (FEW, MANY):
+            await grown.open(number)
+            each_kib = await grown.above(grown.base, number, after=_PARKED_SECONDS)
+            figures.append(at_most(f"{name}: an idle session of {number:,}", each_kib, "KiB", 1.0, digits=2))
+        return figures

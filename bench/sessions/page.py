@@ -30,7 +30,16 @@ class Figure:
 
 def table(title: str, note: str, figures: list[Figure]) -> list[str]:
     """A section of the page."""
-    return [f"## {title}", "", note, "", "| figure | measured | target | |", "| --- | ---: | --- | --- |", *(each.row for each in figures), ""]
+    return [
+        f"## {title}",
+        "",
+        note,
+        "",
+        "| figure | measured | target | |",
+        "| --- | ---: | --- | --- |",
+        *(each.row for each in figures),
+        "",
+    ]
 
 
 def at_most(what: str, value: float, unit: str, most: float | None = None, digits: int = 1) -> Figure:
