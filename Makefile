@@ -52,8 +52,9 @@ chaos: .venv/.dev ## Break replicas, store and network under recorded load; CHAO
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
 .PHONY: bench
-bench: .venv/.dev .venv-bench/.ready ## Measure against the bare SDK and FastMCP; writes docs/benchmarks.md
+bench: .venv/.dev .venv-bench/.ready ## Measure against the bare SDK and FastMCP; writes docs/benchmarks*.md
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.sessions
 
 .PHONY: image
 image: .venv/.dev ## Build the container image as $(IMAGE)
