@@ -69,10 +69,12 @@ async def _play(case: Case, run: Run) -> Outcome:
     began = time.monotonic()
     limit = case.seconds[0 if run.short else 1]
     try:
-        async with asyncio.timeout(limit):
+        async with run.watching_the_machine(), asyncio.timeout(limit):
             await case.play(run)
     except TimeoutError:
         run.problems.append(f"not finished within {limit} s")
+        run.abandon()
+        await run.finish(gaps=True)
     except Exception as error:  # boundary: one case's failure is told, and the others run
         run.problems.append(f"{type(error).__name__}: {error}")
         traceback.print_exc()

@@ -10,15 +10,15 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
 from moorage.security.api_keys import generate
-from tests.chaos.checker import Finding, Report, check
+from tests.chaos.checker import ANSWER_SECONDS, Finding, Report, check
 from tests.chaos.client import Client
-from tests.chaos.history import JOURNAL_VARIABLE, Fault, History
+from tests.chaos.history import JOURNAL_VARIABLE, Asked, Ended, Fault, History
 from tests.chaos.wire import Address
 from tests.services.fleet import Fleet
 from tests.services.haproxy import RoundRobin
@@ -29,6 +29,7 @@ from tests.services.redis import Redis
 TARGET: Final = "tests.chaos.tools:mcp"
 TENANTS: Final = ("alice", "bob")
 SHOWN_FINDINGS: Final = 12
+_LOOK_SECONDS: Final = 0.02
 
 SETTINGS: Final[Mapping[str, str]] = {
     "SESSIONS__MAX_SESSIONS_PER_PRINCIPAL": "10000",
@@ -190,6 +191,28 @@ class Run:
         """Something broke at once, and is over."""
         self.history.add(Fault(began, began, what))
 
+    def abandon(self) -> None:
+        """The recorder itself gave up: calls that were not overdue then are cut by their client, and nothing else."""
+        ended = {record.call for record in self.history.of(Ended)}
+        now = time.time()
+        for call in self.history.of(Asked):
+            if call.call not in ended and call.at + call.seconds + ANSWER_SECONDS > now:
+                self.history.add(Ended(now, call.session, call.call, "cut"))
+
+    @asynccontextmanager
+    async def watching_the_machine(self) -> AsyncGenerator[None, None]:
+        """Measure how long the recorder and the store were kept from running: a machine that is too busy for them proves little."""
+        pauses = {"recorder": 0.0, "store": 0.0}
+        tasks = [asyncio.create_task(_watch_loop(pauses)), asyncio.create_task(_watch_store(self.stage.redis.port, pauses))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for name, longest in pauses.items():
+                self.figure(f"longest pause of the {name}", f"{1000 * longest:.0f} ms")
+
     async def arrived(self, within: float = 10.0) -> None:
         """Wait until nothing is missing that clients may count on, or the time is over: then it is lost."""
         deadline = time.monotonic() + within
@@ -232,6 +255,30 @@ class Run:
             return "0"
         name, times = Counter(str(event["event"]) for event in events).most_common(1)[0]
         return f"{len(events)}, {times} of them: {name[:80]}"
+
+
+async def _watch_loop(pauses: dict[str, float]) -> None:
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(_LOOK_SECONDS)
+        pauses["recorder"] = max(pauses["recorder"], time.monotonic() - began - _LOOK_SECONDS)
+
+
+async def _watch_store(port: int, pauses: dict[str, float]) -> None:
+    while True:
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            try:
+                began = time.monotonic()
+                writer.write(b"PING\r\n")
+                while await reader.readline():
+                    pauses["store"] = max(pauses["store"], time.monotonic() - began)
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    began = time.monotonic()
+                    writer.write(b"PING\r\n")
+            finally:
+                writer.transport.abort()
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _kinds(findings: Sequence[Finding]) -> str:
