@@ -51,6 +51,10 @@ conformance: .venv/.dev ## Run the official MCP conformance suite against this s
 chaos: .venv/.dev ## Break replicas, store and network under recorded load; CHAOS=--short is the form of .ci/run
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
+.PHONY: clients
+clients: .venv/.dev .venv-clients/.ready ## Drive the Python and TypeScript SDKs' own clients against replicas behind a round robin
+	$(BIN)/python -m tests.clients
+
 .PHONY: bench
 bench: .venv/.dev .venv-bench/.ready ## Measure against the bare SDK and FastMCP; writes docs/benchmarks*.md
 	$(BIN)/python -m bench
@@ -70,7 +74,7 @@ setup: .venv/.dev ## Create the development environment
 
 .PHONY: clean
 clean: ## Remove the environments and everything that was built
-	rm -rf .venv .venv-bench .cache dist
+	rm -rf .venv .venv-bench .venv-clients .cache dist
 
 .PHONY: help
 help: ## Show this help
@@ -97,4 +101,9 @@ help: ## Show this help
 .venv-bench/.ready: requirements/bench.txt
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+.venv-clients/.ready: requirements/clients.txt
+	@$(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/clients.txt
 	@touch $@

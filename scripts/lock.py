@@ -1,4 +1,4 @@
-"""Resolves the dependencies again and pins them by hash: requirements/{dev,run,bench,build}.txt.
+"""Resolves the dependencies again and pins them by hash: requirements/{dev,run,bench,clients,build}.txt.
 
 `python -m scripts.lock` keeps each pin that still fits; `--upgrade` moves them all, `--upgrade-package NAME` one. Promises locks that hold
 on every supported platform and Python, that run is a part of dev, and that no line names an address to fetch from: whoever installs
@@ -40,6 +40,7 @@ LOCKS = (  # in this order: each may be constrained by those before it
     Lock("requirements/dev.txt", ("pyproject.toml", "--extra", "langchain", "--extra", "grpc", "--group", "dev")),
     Lock("requirements/run.txt", ("pyproject.toml", "-c", "requirements/dev.txt")),
     Lock("requirements/bench.txt", ("requirements/bench.in", "-c", "requirements/run.txt")),
+    Lock("requirements/clients.txt", ("requirements/clients.in",)),
     Lock("requirements/build.txt", ("requirements/build.in",)),
 )
 

@@ -1,0 +1,83 @@
+"""Where the clients play: replicas of the target behind HAProxy, with Redis or without, and a network on the way that can be cut."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import anyio.to_thread
+
+from tests.clients import gates
+from tests.services import Fleet, Partition, Redis, Replica, RoundRobin
+
+TARGET = "tests.clients.target:mcp"
+
+
+@dataclass(slots=True)
+class Stage:
+    """What a feature may use and break.
+
+    Attributes:
+        way: Between the clients and the balancer.
+    """
+
+    fleet: Fleet
+    balancer: RoundRobin
+    way: Partition
+    gates: Path
+    _killed: list[int] = field(default_factory=list[int])
+
+    @property
+    def url(self) -> str:
+        """The endpoint as clients reach it."""
+        return f"http://127.0.0.1:{self.way.port}/mcp"
+
+    def open(self, gate: str) -> None:
+        """Let pass whoever waits at a gate, in whatever process."""
+        gates.open_gate(self.gates, gate)
+
+    def replica_of(self, process: int) -> Replica:
+        """The replica that a worker process belongs to."""
+        return next(replica for replica in self.fleet.replicas if replica.running and process in replica.workers())
+
+    async def kill(self, process: int) -> None:
+        """SIGKILL the replica that a worker process belongs to."""
+        replica = self.replica_of(process)
+        self._killed.append(replica.number)
+        await anyio.to_thread.run_sync(replica.kill)
+
+    async def roll(self) -> None:
+        """Replace each replica, one after another, as a rolling update does."""
+        for replica in self.fleet.replicas:
+            replica.terminate()
+            await anyio.to_thread.run_sync(replica.exited)
+            await anyio.to_thread.run_sync(replica.start)
+
+    async def mend(self) -> None:
+        """Start what was killed, and let everything pass again."""
+        await self.way.heal()
+        for number in self._killed:
+            await anyio.to_thread.run_sync(self.fleet[number].start)
+        self._killed.clear()
+
+
+@asynccontextmanager
+async def staged(replicas: int, *, store: bool, log: Path) -> AsyncIterator[Stage]:
+    """Set everything up; what the replicas wrote is in `log` afterwards."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="moorage-gates-")))
+        redis = await stack.enter_async_context(Redis()) if store else None
+        fleet = Fleet(TARGET, size=replicas, store_url=redis and redis.url, variables={gates.FOLDER: str(folder)})
+        stack.callback(_write, log, fleet)
+        await stack.enter_async_context(fleet)
+        balancer = await stack.enter_async_context(RoundRobin(fleet.backends))
+        way = await stack.enter_async_context(Partition(balancer.port))
+        yield Stage(fleet, balancer, way, folder)
+
+
+def _write(log: Path, fleet: Fleet) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(fleet.log)
