@@ -108,8 +108,11 @@ class Feed:
                 raise outcome_unknown() from None
             self._show(b"event: message\r\ndata: " + data + b"\r\n\r\n", last=last)
 
-    async def join(self, reader: Reader, after: int) -> bool:
+    async def join(self, reader: Reader, after: int, *, primes: bool) -> bool:
         """Make this the live reader, after what it missed; False when that cannot be told without a gap.
+
+        A client that missed nothing is given its position again where it can read one (`primes`): the TypeScript SDK's forget with which
+        they came when the stream ends before its first event, and would come back without one.
 
         Raises:
             Fenced, StoreUnavailable.
@@ -118,7 +121,8 @@ class Feed:
             tail = await self._lease.read(self.name, after)
             if not recoverable(Position(self.name, after), tail):
                 return False
-            reader.replay(self._frame(entry.offset, entry.data) for entry in tail.entries)
+            missed = [self._frame(entry.offset, entry.data) for entry in tail.entries]
+            reader.replay(missed if missed or not primes else [self.priming(after)])
             if tail.open:
                 self.attach(reader)
             else:

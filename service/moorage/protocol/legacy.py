@@ -323,12 +323,12 @@ class LegacyEndpoint:
         if position is None:
             return False
         if position.stream == GET_STREAM and session.get_feed is not None:
-            joined = await session.get_feed.join(reader, position.offset)
+            joined = await session.get_feed.join(reader, position.offset, primes=session.primes)
             if joined:
                 self._take_get_stream(session, reader)
             return joined
         feed = session.feeds.get(position.stream) or Feed(session.lease, position.stream)
-        return await feed.join(reader, position.offset)
+        return await feed.join(reader, position.offset, primes=session.primes)
 
     @staticmethod
     def _take_get_stream(session: Session, reader: Reader) -> None:
