@@ -63,7 +63,8 @@ def call_legacy(connection: http.client.HTTPConnection) -> None:
             listed = post(connection, {"jsonrpc": "2.0", "id": 2, "method": f"{kind}/list"}, headers)
             report(kind, LEGACY, result(listed, f"{LEGACY} {kind}/list"))
     ended, _ = exchange(connection, "DELETE", None, headers)
-    expect(ended.status in (200, 204), f"{LEGACY} end of the session: {ended.status}")
+    # 405: several replicas without a store cannot promise it.
+    expect(ended.status in (200, 204, 405), f"{LEGACY} end of the session: {ended.status}")
 
 
 def post(connection: http.client.HTTPConnection, message: dict, headers: dict | None = None, token: str | None = None) -> tuple:
