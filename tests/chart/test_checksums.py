@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from tests.chart.rendering import SERVING, merged, render
 
 
@@ -22,13 +24,22 @@ def test_a_changed_tool_rolls_the_pods():
 
 
 def test_what_changes_no_file_rolls_nothing():
-    assert annotations() == annotations(replicaCount=3, podDisruptionBudget={"enabled": False}, service={"port": 81})
+    assert annotations(replicaCount=2) == annotations(replicaCount=3, podDisruptionBudget={"enabled": False}, service={"port": 81})
 
 
-def test_scaling_rolls_nothing_though_pods_are_told_how_many_they_are():
-    few, many = render(replicaCount=1), render(replicaCount=5)
-    assert (few.config["server"]["replicas"], many.config["server"]["replicas"]) == (1, 5)
-    assert few.pod == many.pod
+@pytest.mark.parametrize(
+    ("few", "many", "store"),
+    [(2, 5, {}), (1, 5, {"existingSecret": {"name": "team-redis"}}), (1, 5, {"valkey": {"enabled": True}})],
+    ids=["without a store", "with a store", "with a trial store"],
+)
+def test_scaling_rolls_nothing_though_pods_are_told_how_many_they_are(few: int, many: int, store: dict[str, Any]):
+    before, after = render(replicaCount=few, store=store), render(replicaCount=many, store=store)
+    assert (before.config["server"]["replicas"], after.config["server"]["replicas"]) == (few, many)
+    assert before.pod == after.pod
+
+
+def test_a_second_replica_without_a_store_rolls_the_first_as_it_has_to_promise_less():
+    assert annotations(replicaCount=1)["checksum/config"] != annotations(replicaCount=2)["checksum/config"]
 
 
 def test_a_key_that_is_made_anew_at_each_rendering_rolls_nothing():

@@ -93,10 +93,11 @@ app.kubernetes.io/component: test
 {{- mergeOverwrite (deepCopy .Values.config) (dict "security" $security "server" $server) | toYaml -}}
 {{- end -}}
 
-{{/* What of it makes pods roll: not their number, so that scaling leaves those that run alone. */}}
+{{/* What of it makes pods roll: of their number only whether there are several, and that without a store, where pods behave otherwise then. */}}
 {{- define "moorage.configThatRolls" -}}
 {{- $config := include "moorage.config" . | fromYaml -}}
-{{- $_ := unset $config.server "replicas" -}}
+{{- $several := and (gt (include "moorage.mostReplicas" . | int) 1) (not (include "moorage.storeSecret" .)) -}}
+{{- $_ := set $config.server "replicas" (ternary "several" "one" $several) -}}
 {{- toYaml $config -}}
 {{- end -}}
 
