@@ -109,7 +109,7 @@ class Gateway:
             return False
         http.principal = caller
         http.observed.principal = caller.name
-        if self._service.in_flight.calls >= self._limits.max_in_flight:
+        if self._service.calls >= self._limits.max_in_flight:
             await http.respond_error(503, INTERNAL_ERROR, "Too many calls in flight", headers=[RETRY_AFTER])
             return False
         return True

@@ -1,19 +1,25 @@
 """A request on its way to the session's owner, as this exchange sees it: what was passed on, and what it means when nothing was.
 
+`Underway` knows all of them: in a drain, streams that pass through here end with a hint to come back, and calls are waited for as if they
+ran here.
+
 Source: docs/decisions/2026-11-24-relay.md
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import structlog
+from mcp_types import INTERNAL_ERROR
 from opentelemetry.trace import SpanContext
 
-from moorage.protocol.exchange import SSE_HEADERS
-from moorage.protocol.reader import STALLED_SECONDS
+from moorage.protocol.exchange import RETRY_AFTER, SSE_HEADERS
+from moorage.protocol.reader import RETRY, STALLED_SECONDS
 from moorage.protocol.residents import IsAlive, Passed
 from moorage.security.principal import ANONYMOUS
 from moorage.sessions.relay import Answer, OwnerGone, OwnerLost, OwnerSilent, Relay
@@ -23,16 +29,101 @@ if TYPE_CHECKING:
     from moorage.protocol.exchange import HttpExchange
     from moorage.store.sessions import Held
 
+_EVENT_ENDS: Final = b"\r\n\r\n"
+
 log = structlog.get_logger("moorage.protocol")
 
 
-async def forward(relay: Relay, held: Held, http: HttpExchange, *, watch_seconds: float, is_alive: IsAlive) -> Passed:
+class Passage:
+    """One exchange that is with another owner.
+
+    Attributes:
+        whole: Whether what was passed back of a stream ends where an event ends.
+        ended: Whether it is to end now, whatever the owner still has to say.
+    """
+
+    __slots__ = ("_scope", "ended", "http", "whole")
+
+    def __init__(self, http: HttpExchange) -> None:
+        self.http = http
+        self._scope: anyio.CancelScope | None = None
+        self.whole = True
+        self.ended = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether it would never end by itself."""
+        return self.http.scope["method"] == "GET"
+
+    def end(self) -> None:
+        """Close the hop, and have the client come back."""
+        self.ended = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def under(self, scope: anyio.CancelScope) -> None:
+        """Be ended by cancelling this scope."""
+        self._scope = scope
+
+    async def say_so(self) -> None:
+        """End the response: a client that has a position comes back with it, another sees that it was cut off."""
+        if self.http.streaming:
+            await self.http.write(RETRY if self.whole else b"", last=True)
+        elif self.streams:
+            await self.http.respond_error(503, INTERNAL_ERROR, "The server is shutting down", headers=[RETRY_AFTER])
+        else:
+            self.http.abort()  # the owner may have run the call: neither an error nor "try again" would be true
+
+
+class Underway:
+    """The exchanges of this process that are with other owners now.
+
+    Attributes:
+        calls: How many there are, beside streams.
+    """
+
+    def __init__(self) -> None:
+        self._passages: set[Passage] = set()
+        self._changed = asyncio.Event()
+        self.calls = 0
+
+    @contextmanager
+    def holding(self, passage: Passage) -> Generator[None]:
+        """Count an exchange in for as long as it is away."""
+        self._passages.add(passage)
+        self.calls += not passage.streams
+        try:
+            yield
+        finally:
+            self._passages.discard(passage)
+            self.calls -= not passage.streams
+            self._changed.set()
+
+    def end_streams(self) -> None:
+        """Have the clients of streams come back elsewhere."""
+        for passage in list(self._passages):
+            if passage.streams:
+                passage.end()
+
+    def end_all(self) -> None:
+        """The drain's budget is used up."""
+        for passage in list(self._passages):
+            passage.end()
+
+    async def idle(self) -> None:
+        """Return when no call is away."""
+        while self.calls:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+async def forward(relay: Relay, held: Held, http: HttpExchange, *, watch_seconds: float, is_alive: IsAlive, underway: Underway) -> Passed:
     """Pass an exchange on to the owner of its session, and its answer back, part by part.
 
     An owner that neither answers nor closes the connection (its node is gone, or it hangs) is given up when its key in the store is gone:
     every `watch_seconds` somebody looks.
     """
-    verdict = Passed.ANSWERED
+    verdict, passage = Passed.ANSWERED, Passage(http)
 
     async def leave(scope: anyio.CancelScope) -> None:
         await http.disconnected()
@@ -50,22 +141,27 @@ async def forward(relay: Relay, held: Held, http: HttpExchange, *, watch_seconds
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(leave, tasks.cancel_scope)
         watching = asyncio.get_running_loop().call_later(watch_seconds, tasks.start_soon, watch, tasks.cancel_scope)
+        passage.under(tasks.cancel_scope)
         try:
-            verdict = await _pass_on(relay, held, http)
+            with underway.holding(passage):
+                verdict = await _pass_on(relay, held, passage)
         finally:
             watching.cancel()
         tasks.cancel_scope.cancel()
+    if passage.ended:
+        await passage.say_so()
     if verdict is not Passed.ANSWERED:
         log.info("relay.failed", owner=held.owner, verdict=verdict.name.lower())
     return verdict
 
 
-async def _pass_on(relay: Relay, held: Held, http: HttpExchange) -> Passed:
+async def _pass_on(relay: Relay, held: Held, passage: Passage) -> Passed:
+    http = passage.http
     principal = http.principal or ANONYMOUS
     method, headers = http.scope["method"], http.scope["headers"]
     try:
         async with relay.ask(held.owner, held.address, method, headers, http.body, principal, _trace(http.observed.span_context)) as answer:
-            await _pass_back(answer, http)
+            await _pass_back(answer, passage)
     except OwnerGone:
         return Passed.GONE
     except OwnerSilent:
@@ -89,12 +185,14 @@ async def _believed(held: Held, is_alive: IsAlive) -> bool:
         return True  # nobody knows better
 
 
-async def _pass_back(answer: Answer, http: HttpExchange) -> None:
+async def _pass_back(answer: Answer, passage: Passage) -> None:
+    http = passage.http
     if SSE_HEADERS[0] in answer.headers:
         known = {name for name, _ in SSE_HEADERS}
         await http.open_stream([header for header in answer.headers if header[0] not in known])
         try:
             async for part in answer.parts:
+                passage.whole = part.endswith(_EVENT_ENDS)
                 async with asyncio.timeout(STALLED_SECONDS):
                     await http.write(part)
         except TimeoutError:

@@ -47,6 +47,7 @@ class Replication:
         sessions: The sessions that they share.
         bus: The change notices between them.
         hops: What proves a request of another replica.
+        underway: The exchanges that are with other owners now.
         address: Where the relay door is; to be set before the start.
         on_lapse: Called when this process has to count itself as dead.
         evicts: The store's eviction policy, where it is one that loses sessions.
@@ -60,6 +61,7 @@ class Replication:
         self.sessions = SessionStore(self.store, self.owner, settings.sessions)
         self.bus = Bus(self.store, lambda _: None)
         self.hops = Hops(keys.sealer(RELAY_HOP), self.owner.store_time)
+        self.underway = forward.Underway()
         self.address = ""
         self.on_lapse: Callable[[], None] = lambda: None
         self.evicts = ""
@@ -86,7 +88,9 @@ class Replication:
     async def forward(self, held: Held, http: HttpExchange) -> Passed:
         """Pass an exchange on to the owner of its session."""
         assert self._relay is not None  # noqa: S101 - nothing is served before the start
-        return await forward.forward(self._relay, held, http, watch_seconds=self._lease_seconds, is_alive=self.owner.is_alive)
+        return await forward.forward(
+            self._relay, held, http, watch_seconds=self._lease_seconds, is_alive=self.owner.is_alive, underway=self.underway
+        )
 
     def _lapsed(self) -> None:
         self.on_lapse()

@@ -120,6 +120,11 @@ class McpService:
         """How many long-lived streams are open, of both eras."""
         return (0 if self._legacy is None else self._legacy.open_streams) + self.in_flight.streams
 
+    @property
+    def calls(self) -> int:
+        """How many calls this process holds, those that it has passed on to other replicas among them."""
+        return self.in_flight.calls + (0 if self.replication is None else self.replication.underway.calls)
+
     def _sessions(self) -> Iterator[Session]:
         return iter(()) if self._legacy is None else self._legacy.home.sessions()
 
@@ -246,11 +251,15 @@ class McpService:
     async def end_streams(self) -> None:
         """End the streams that would never end by themselves, each in its era's own way, and leave idle sessions to other replicas."""
         end_listen_streams(self.server)
+        if self.replication is not None:
+            self.replication.underway.end_streams()
         await self._the_legacy.home.leave()
 
     async def finish_calls(self) -> None:
-        """Return when every call in flight is answered."""
+        """Return when every call in flight is answered, those that other replicas run among them."""
         await self.in_flight.idle()
+        if self.replication is not None:
+            await self.replication.underway.idle()
 
     async def cancel_calls(self) -> None:
         """Interrupt what is left; each is answered with an error that says so. What comes in the last moment is not begun."""
@@ -258,7 +267,9 @@ class McpService:
         with anyio.move_on_after(_LAST_MOMENT_SECONDS):
             await self.in_flight.idle()
         self.in_flight.cancel_all()
-        await self.in_flight.idle()
+        if self.replication is not None:
+            self.replication.underway.end_all()
+        await self.finish_calls()
 
 
 def _replication(settings: Settings, keys: SealingKeys) -> Replication:
