@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from tests.integration.shared.conftest import Replica, Start, events, until
+from tests.services import Redis
 
 pytestmark = pytest.mark.anyio
 
@@ -68,3 +70,31 @@ async def test_an_event_whose_tool_gives_up_waiting_for_it_is_neither_lost_nor_d
     resumed = replica.listen(session, events(listening)[0][0])
     await until(resumed, lambda it: b"second" in it.body)
     assert events(resumed) == [event for event in events(listening) if event[1] is not None]
+
+
+async def test_a_store_that_goes_back_to_older_data_under_a_living_owner_leaves_no_silent_gap(start: Start, redis: Redis):
+    replica = await start()
+    session = await replica.begin()
+    listening = replica.listen(session)
+    await until(listening, lambda it: b"id: " in it.body)
+    [living] = replica.service._sessions()
+    await living.notify("notifications/first", None)
+    with redis.client() as client:
+        older = {key: client.execute_command("DUMP", key, NEVER_DECODE=True) for key in client.scan_iter(f"*{{{living.record.tag}}}")}
+    await living.notify("notifications/second", None)
+    await until(listening, lambda it: b"second" in it.body)
+    listening.leave()
+    with redis.client() as client:
+        for key, dump in older.items():
+            client.execute_command("RESTORE", key, 60_000, dump, "REPLACE")
+
+    await living.notify("notifications/third", None)
+    await living.notify("notifications/fourth", None)
+
+    first, second = [event_id for event_id, message in events(listening) if message is not None]
+    behind = replica.listen(session, first)
+    await behind.finished()
+    assert (behind.status, json.loads(behind.body)["error"]["code"]) == (404, -32010)
+    up_to_date = replica.listen(session, second)
+    await until(up_to_date, lambda it: b"fourth" in it.body)
+    assert [message["method"] for _, message in events(up_to_date) if message] == ["notifications/third", "notifications/fourth"]

@@ -2,7 +2,7 @@
 -- ARGV: epoch, offset of the first event, idle ms, log ms, most events, most bytes, bus position, then (kind, stream, text) for each:
 --   open   registers a stream (text: what is needed to end it for its owner); takes no offset
 --   event  an event; last: the event that ends its stream
--- Returns 1; also when the events are there already (a retry); 0 when fenced; -1 when the offsets do not join.
+-- Returns 1; also when the events are there already (a retry); 0 when fenced; -1 when the log has more than the owner knows of.
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return 0
 end
@@ -17,8 +17,16 @@ end
 if count > 0 and head >= first + count - 1 then
   return 1
 end
-if head ~= offset then
+if head > offset then
   return -1
+end
+if head < offset then -- the store has gone back to older data: what came since is lost, and no position before ours can be honoured
+  local fields = redis.call('HKEYS', KEYS[1])
+  for i = 1, #fields do
+    if fields[i]:sub(1, 2) == 'c:' then
+      redis.call('HSET', KEYS[1], 't:' .. fields[i]:sub(3), offset)
+    end
+  end
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
