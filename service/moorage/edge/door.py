@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, HttpExchange
+from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
 from moorage.security.principal import Principal
 from moorage.sessions.hop import HEADER, Misdirected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import Receive, Scope, Send
 
     from moorage.protocol.replication import Replication
@@ -57,14 +59,16 @@ class Door:
             http.observed.finish(http.status)
 
     async def _serve(self, http: HttpExchange) -> None:
-        method = http.scope["method"]
+        method, hop = http.scope["method"], http.headers.get(HEADER, b"")
+        if not self._replication.hops.is_ours(hop):
+            await self._refuse_stranger(http, [(b"connection", b"close")])  # nothing of its body was read
+            return
         body = await http.read_body(self._limits.max_body_bytes, self._limits.body_timeout_seconds)
         owner, session = self._replication.owner, http.headers.get(b"mcp-session-id", b"").strip()
-        principal = self._replication.hops.read(http.headers.get(HEADER, b""), owner.id, method, session, body)
+        principal = self._replication.hops.read(hop, owner.id, method, session, body)
         match principal:
             case None:
-                log.warning("relay.refused", client=http.observed.peer, hint="not sealed with these keys: do all replicas share them?")
-                await http.respond_error(403, INVALID_REQUEST, "Not from a replica with these keys")
+                await self._refuse_stranger(http)
             case Misdirected():
                 await http.respond_error(421, INVALID_REQUEST, "Not for this replica")
             case Principal() if not owner.alive:
@@ -73,3 +77,8 @@ class Door:
                 http.principal = principal
                 http.observed.principal = principal.name
                 await self._service.serve_relayed(http)
+
+    @staticmethod
+    async def _refuse_stranger(http: HttpExchange, headers: Iterable[Header] = ()) -> None:
+        log.warning("relay.refused", client=http.observed.peer, hint="not sealed with these keys: do all replicas share them?")
+        await http.respond_error(403, INVALID_REQUEST, "Not from a replica with these keys", headers=headers)

@@ -66,18 +66,25 @@ class Hops:
         wire = _Wire(owner, self.clock(), _digest(method, session, body), principal.name, principal.key_id, scopes, principal.anonymous)
         return base64.urlsafe_b64encode(self.sealer.seal(_encode(wire)))
 
+    def is_ours(self, header: bytes) -> bool:
+        """Whether some replica with our keys made it; to be asked before anything of a stranger's is read."""
+        return self._open(header) is not None
+
     def read(self, header: bytes, owner: str, method: str, session: bytes, body: bytes) -> Principal | Misdirected | None:
         """On whose behalf a request comes; None when no replica with our keys made it for these bytes, or not lately."""
-        try:
-            opened = self.sealer.open(base64.urlsafe_b64decode(header))
-            wire = _decode(opened) if opened is not None else None
-        except (ValueError, msgspec.MsgspecError):
-            return None
+        wire = self._open(header)
         if wire is None or wire.digest != _digest(method, session, body) or abs(self.clock() - wire.at) > MAX_AGE_SECONDS:
             return None
         if wire.owner != owner:
             return Misdirected()
         return Principal(wire.name, wire.key_id, frozenset(wire.scopes), wire.anonymous)
+
+    def _open(self, header: bytes) -> _Wire | None:
+        try:
+            opened = self.sealer.open(base64.urlsafe_b64decode(header))
+            return _decode(opened) if opened is not None else None
+        except (ValueError, msgspec.MsgspecError):
+            return None
 
 
 def _digest(method: str, session: bytes, body: bytes) -> bytes:
