@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -293,6 +292,11 @@ class LegacyEndpoint:
 
     async def _stream(self, http: HttpExchange, session: Session, position: str) -> None:
         reader = Reader(http)
+        await self._join(http, session, reader, position)
+        if reader.aged:
+            await self.home.rest(session)  # load may move: whoever is asked next owns it
+
+    async def _join(self, http: HttpExchange, session: Session, reader: Reader, position: str) -> None:
         if position:
             whole = await self._resume(session, reader, position)
             self._instruments.resumed(whole=whole)
@@ -313,8 +317,6 @@ class LegacyEndpoint:
             await read_stream(session, reader)
         finally:
             self.open_streams -= 1
-            if reader.aged:
-                session.last_used = -inf  # load may move: whoever is asked next owns it
 
     async def _resume(self, session: Session, reader: Reader, event_id: str) -> bool:
         """Join a stream where the client has left it; False when that cannot be done without a gap."""

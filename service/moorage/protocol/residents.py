@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -119,6 +120,10 @@ class Home(Protocol):
         Raises:
             StoreUnavailable.
         """
+        ...
+
+    async def rest(self, session: Session) -> None:
+        """Let go of a session whose client may come back anywhere, unless it is in use."""
         ...
 
     async def tend(self) -> None:
@@ -263,6 +268,9 @@ class AloneHome(_Living):
             self._bury(session.record.key, session.record)
             await session.close()
 
+    async def rest(self, session: Session) -> None:
+        """See `Home`: any process may serve it as it is."""
+
     async def tend(self) -> None:
         """See `Home`."""
         latest = self.clock() - self.limits.idle_timeout_seconds
@@ -406,6 +414,12 @@ class SharedHome(_Living):
         if self._living.pop(session.record.key, None) is not None:
             self._count_out(session.record, seconds=self._wall_clock() - session.record.created)
         await session.close()
+
+    async def rest(self, session: Session) -> None:
+        """See `Home`."""
+        if session.idle and self._living.get(session.record.key) is session:
+            with suppress(Fenced, StoreUnavailable):  # it is somebody else's already, or comes back here for once
+                await self._hand_over(session)
 
     async def tend(self) -> None:
         """See `Home`."""
