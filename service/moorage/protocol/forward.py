@@ -132,21 +132,18 @@ async def forward(relay: Relay, held: Held, http: HttpExchange, *, watch_seconds
     async def watch(scope: anyio.CancelScope) -> None:
         nonlocal verdict
         while True:
+            await asyncio.sleep(watch_seconds)
             if not await _believed(held, is_alive):
                 break
-            await asyncio.sleep(watch_seconds)
-        verdict = _lost(http)
+        verdict = Passed.DEAD if _lost(http) is Passed.LOST else Passed.ANSWERED
         scope.cancel()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(leave, tasks.cancel_scope)
-        watching = asyncio.get_running_loop().call_later(watch_seconds, tasks.start_soon, watch, tasks.cancel_scope)
+        tasks.start_soon(watch, tasks.cancel_scope)
         passage.under(tasks.cancel_scope)
-        try:
-            with underway.holding(passage):
-                verdict = await _pass_on(relay, held, passage)
-        finally:
-            watching.cancel()
+        with underway.holding(passage):
+            verdict = await _pass_on(relay, held, passage)
         tasks.cancel_scope.cancel()
     if passage.ended:
         await passage.say_so()

@@ -175,11 +175,12 @@ class LegacyEndpoint:
                 await http.respond_error(503, INTERNAL_ERROR, _CLOSING, headers=[RETRY_AFTER])
                 return None
         dead: Held | None = None
+        had_it = False
         for _ in range(_MOST_HOPS):
             found = await self.home.locate(name, record, http, dead)
             match found:
                 case Session() if found.lease is None or found.lease.valid:
-                    return found
+                    return None if had_it and await self._is_unknown(http, message) else found
                 case Session():
                     continue  # it was handed over between two steps
                 case Gone():
@@ -199,6 +200,7 @@ class LegacyEndpoint:
                         break
                     # A connection that broke proves nothing: the next attempt tells whether there is still somebody.
                     dead = None if verdict is Passed.LOST else found
+                    had_it = had_it or verdict is Passed.DEAD
         reason = "The replica that owns the session cannot be reached: try again soon"
         await http.respond_error(503, INTERNAL_ERROR, reason, request_id=request_id, headers=[RETRY_AFTER])
         return None

@@ -63,6 +63,7 @@ class Passed(Enum):
     GONE = "the owner did not get the request, and will not: it is dead, or owns the session no more"
     SILENT = "the owner could not be reached in time, and may live"
     LOST = "the owner had the request and was lost before it answered"
+    DEAD = "the owner had the request, did not answer, and is known to the store no more"
 
 
 TOO_MANY: Final = "Too many open sessions"
