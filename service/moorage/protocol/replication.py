@@ -58,8 +58,8 @@ class Replication:
         self._lease_seconds = settings.sessions.lease_seconds
         self.store = Store(settings.store)
         self.owner = Owner(self.store, settings.sessions.lease_seconds, self._lapsed)
-        self.sessions = SessionStore(self.store, self.owner, settings.sessions)
         self.bus = Bus(self.store, lambda _: None)
+        self.sessions = SessionStore(self.store, self.owner, settings.sessions, present=lambda: self.bus.position)
         self.hops = Hops(keys.sealer(RELAY_HOP), self.owner.store_time)
         self.underway = forward.Underway()
         self.address = ""

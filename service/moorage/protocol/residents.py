@@ -401,7 +401,7 @@ class SharedHome(_Living):
             case Owned() as owned:
                 session = self._make(name, record, owned.lease)
                 self._count_in(record)
-                if dead is not None:
+                if owned.succeeds:
                     self._instruments.taken_over()
                     log.info("session.taken_over", session=record.tag[:8], epoch=owned.lease.epoch, calls=len(owned.calls))
                 self._adopt(session, owned, http)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -53,6 +53,7 @@ class Owned:
         notes: What the last owner noted with `Lease.note`.
         bus: How far its change notices had come.
         streamed: Whether the session ever had a GET stream.
+        succeeds: Whether the last owner was lost, and did not hand over.
     """
 
     lease: Lease
@@ -60,6 +61,7 @@ class Owned:
     notes: Mapping[str, bytes]
     bus: str
     streamed: bool
+    succeeds: bool
 
 
 Claim = Absent | Held | Owned
@@ -103,12 +105,20 @@ class Tail:
 
 
 class SessionStore:
-    """Claims sessions for one owner."""
+    """Claims sessions for one owner.
 
-    def __init__(self, store: Store, owner: Owner, limits: SessionSettings) -> None:
+    Args:
+        store: Where they are.
+        owner: For whom.
+        limits: What the store keeps of them, and for how long.
+        present: Gives the position of the newest change notice: a new session has missed none.
+    """
+
+    def __init__(self, store: Store, owner: Owner, limits: SessionSettings, present: Callable[[], str] = str) -> None:
         self.store = store
         self.owner = owner
         self.limits = limits
+        self._present = present
 
     async def admit(self, tag: str, principal: str) -> bool:
         """Count a session in for its principal, in the whole deployment; False when there is no room.
@@ -128,6 +138,7 @@ class SessionStore:
         claimed = await self._claim(tag, None, create=True)
         if not isinstance(claimed, Owned):
             raise StoreUnavailable("a new session is somebody else's")
+        claimed.lease.bus = self._present()
         return claimed.lease
 
     async def claim(self, tag: str, dead: Held | None = None) -> Claim:
@@ -174,7 +185,8 @@ class SessionStore:
         lease = Lease(self, tag, me, epoch, birth=int(fields["birth"]), head=int(fields["head"]))
         calls = {name[2:]: value for name, value in fields.items() if name.startswith("c:") and name != f"c:{GET_STREAM}"}
         notes = {name[2:]: value for name, value in fields.items() if name.startswith("n:")}
-        return Owned(lease, calls, notes, fields.get("bus", b"").decode(), f"c:{GET_STREAM}" in fields)
+        succeeds = fields.get("owner", b"") not in (b"", me.encode())
+        return Owned(lease, calls, notes, fields.get("bus", b"").decode(), f"c:{GET_STREAM}" in fields, succeeds)
 
     def _principal(self, name: str) -> str:
         return self.store.key("p", hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32])

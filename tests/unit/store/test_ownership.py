@@ -177,6 +177,7 @@ async def test_whoever_claims_finds_what_the_last_owner_left(join: Join):
     assert dict(taken.notes) == {"watched": b"[1]"}
     assert taken.bus == "7-0"
     assert taken.streamed
+    assert taken.succeeds
     assert [entry.data for entry in (await taken.lease.read("call", 0)).entries] == [b"1"]
     assert await append(taken.lease, event("g")) == 3
 
@@ -188,6 +189,7 @@ async def test_a_session_without_a_get_stream_says_so_to_its_next_owner(join: Jo
     await lease.release()
     taken = await b.take("tag")
     assert not taken.streamed
+    assert not taken.succeeds, "what was handed over was not lost"
     assert dict(taken.calls) == {}
 
 
