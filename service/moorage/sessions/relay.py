@@ -89,9 +89,10 @@ class Relay:
         Raises:
             OwnerGone, OwnerSilent, OwnerLost: The last one also while the response is read.
         """
-        passed = [header for header in headers if header[0] not in _OWN_HOP]
+        # The space around a value belongs to the wire that it came by; the library refuses to send it.
+        passed = [(name, value.strip()) for name, value in headers if name not in _OWN_HOP]
         session = next((value for name, value in passed if name == b"mcp-session-id"), b"")
-        passed.append((HEADER, self._hops.make(owner, method, session.strip(), body, principal)))
+        passed.append((HEADER, self._hops.make(owner, method, session, body, principal)))
         if trace is not None:
             passed.append((b"traceparent", trace))
         pool = self._streams if method == "GET" else self._calls
