@@ -409,3 +409,16 @@ async def test_a_large_answer_comes_whole_over_the_hop(ann: Party, b: Replica):
     number = 10**3000
     with anyio.fail_after(WITHIN):
         assert await ann.call(b, "add", a=number, b=1) == str(number + 1)
+
+
+async def test_space_around_a_header_is_of_no_account(ann: Party, b: Replica):
+    body = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    head = {**ann.headers, "mcp-session-id": f"  {ann.id} \t", "content-type": "application/json ", "content-length": str(len(body))}
+    lines = ["POST /mcp HTTP/1.1", f"host: 127.0.0.1:{b.port}", "connection: close", *(f"{name}:{value}" for name, value in head.items())]
+    with anyio.fail_after(WITHIN):
+        async with await anyio.connect_tcp("127.0.0.1", b.port) as stream:
+            await stream.send("\r\n".join([*lines, "", ""]).encode() + body)
+            answer = b""
+            async for part in stream:
+                answer += part
+    assert answer.startswith(b"HTTP/1.1 200"), answer
