@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from mcp.server.connection import Connection
 from mcp_types import ClientCapabilities, InitializeRequestParams
 
@@ -18,13 +19,14 @@ class SessionConnection(Connection):
     """A connection that is made from a session's record.
 
     Most calls never look at the client's parameters, and their typed form takes several kibibytes. The exit stack, too, is
-    made when the first handler pushes something on it.
+    made when the first handler pushes something on it, and the event when somebody waits for it.
     """
 
     def __init__(self, outbound: Outbound, session_id: str, record: SessionRecord) -> None:
         self._raw = record.client
         self._typed: InitializeRequestParams | None = None
         self._stack: AsyncExitStack | None = None
+        self._initialized: anyio.Event | None = None
         super().__init__(outbound, protocol_version=record.version, session_id=session_id)
 
     @property
@@ -53,6 +55,18 @@ class SessionConnection(Connection):
     def initialize_accepted(self) -> bool:
         """Whoever has the id has done the handshake."""
         return True
+
+    @property
+    def initialized(self) -> anyio.Event:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Set, for the same reason."""
+        if self._initialized is None:
+            self._initialized = anyio.Event()
+            self._initialized.set()
+        return self._initialized
+
+    @initialized.setter
+    def initialized(self, value: anyio.Event) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Made when it is needed."""
 
     @property
     def exit_stack(self) -> AsyncExitStack:  # pyright: ignore[reportIncompatibleVariableOverride]

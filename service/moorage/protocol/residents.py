@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -36,6 +37,7 @@ _MOST_ENDED: Final = 100_000
 
 _MOST_ROUTES: Final = 10_000
 _KEEPS_A_TIMEOUT: Final = 3
+_RESTS_AFTER_SECONDS: Final = 1.0
 
 log = structlog.get_logger("moorage.protocol")
 
@@ -189,6 +191,9 @@ class _Living:
         waits = self.limits.park_after_seconds if self.accepting else 0.0
         return session.idle and self.clock() - session.last_used >= waits
 
+    def _silent(self, session: Session) -> bool:
+        return self.clock() - session.last_used >= _RESTS_AFTER_SECONDS
+
 
 class AloneHome(_Living):
     """Sessions without a store: any process that has the keys may serve them."""
@@ -279,9 +284,9 @@ class AloneHome(_Living):
             if session.last_used < latest and not session.in_use:
                 await self.end(session)
             elif self._rested(session):
-                del self._living[session.record.key]
-                record = session.record
-                self._parked[record.key] = _Known(record.owner, record.version, record.created, session.last_used)
+                self._park(session)
+            elif self._silent(session):
+                session.rest()
         for key, known in list(self._parked.items()):
             if known.last_used < latest:
                 del self._parked[key]
@@ -303,9 +308,20 @@ class AloneHome(_Living):
             self._count_out(session.record, seconds=self._wall_clock() - session.record.created)
             await session.close()
 
+    def _park(self, session: Session) -> None:
+        record = session.record
+        del self._living[record.key]
+        self._parked[_copy(record.key)] = _Known(intern(record.owner), intern(record.version), record.created, session.last_used)
+        session.rest()
+
     def _bury(self, key: bytes, was: SessionRecord | _Known) -> None:
-        self._ended[key] = was.created + self.limits.lifetime_seconds
+        self._ended[_copy(key)] = was.created + self.limits.lifetime_seconds
         self._count_out(was, seconds=self._wall_clock() - was.created)
+
+
+def _copy(key: bytes) -> bytes:
+    """The same bytes in a place of their own: what outlives a session must not hold the memory around it."""
+    return bytes(bytearray(key))
 
 
 class SharedHome(_Living):
@@ -437,6 +453,8 @@ class SharedHome(_Living):
                     session.last_kept = now
                     await session.lease.keep()
                     await self._store.admit(session.record.tag, session.owner)
+                elif self._silent(session):
+                    session.rest()
             except Fenced:
                 self._forget(session)
             except StoreUnavailable:

@@ -205,22 +205,21 @@ class Session:
     """
 
     __slots__ = (
+        "_connection",
         "_feeds",
         "_next_id",
         "_pending",
+        "_runner",
         "around",
         "calls",
-        "connection",
         "feeds",
         "get_feed",
-        "header",
         "id",
         "last_kept",
         "last_used",
         "lease",
         "reader",
         "record",
-        "runner",
         "streamed",
         "watched",
     )
@@ -231,7 +230,6 @@ class Session:
         self.id = session_id
         self.record = record
         self.lease = lease
-        self.header: Header = (b"mcp-session-id", session_id.encode())
         self.last_used = self.last_kept = now
         self.calls: dict[str | int, SessionCall] = {}
         self.reader: Reader | None = None
@@ -244,8 +242,44 @@ class Session:
         self._pending: dict[str | int, _Pending] = {}
         self._next_id = 0
         self._feeds = 0
-        self.connection = SessionConnection(self, session_id, record)
-        self.runner: ServerRunner[Any] = ServerRunner(around.server, self.connection, around.lifespan_state)
+        self._connection: SessionConnection | None = None
+        self._runner: ServerRunner[Any] | None = None
+
+    @property
+    def header(self) -> Header:
+        """Names the session in a response."""
+        return b"mcp-session-id", self.id.encode()
+
+    @property
+    def connection(self) -> SessionConnection:
+        """The SDK's view of the session, made when something looks."""
+        if self._connection is None:
+            self._connection = SessionConnection(self, self.id, self.record)
+        return self._connection
+
+    @property
+    def runner(self) -> ServerRunner[Any]:
+        """The SDK's kernel, made for the first message."""
+        if self._runner is None:
+            self._runner = ServerRunner(self.around.server, self.connection, self.around.lifespan_state)
+        return self._runner
+
+    @property
+    def _holds_state(self) -> bool:
+        return self._connection is not None and self._connection.holds_state
+
+    def rest(self) -> None:
+        """Drop what the next message makes anew.
+
+        The cycles among it are cut, so that its memory is free at once: the garbage collector comes late, and by then every page of
+        the heap would have something else on it.
+        """
+        if self.calls or self._holds_state:
+            return
+        if self._runner is not None:
+            vars(self._runner).pop("on_request", None)  # the SDK caches these bound methods in the object itself
+            vars(self._runner).pop("on_notify", None)
+        self._runner = self._connection = None
 
     @property
     def owner(self) -> str:
@@ -275,7 +309,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether nothing of it would be lost with this object."""
-        return self.reader is None and not self.calls and not self._pending and not self.connection.holds_state
+        return self.reader is None and not self.calls and not self._pending and not self._holds_state
 
     def new_feed(self, registration: bytes) -> Feed:
         """A stream in the log that no other owner of the session ever had."""
@@ -377,6 +411,7 @@ class Session:
         self._end_questions(_moved())
         if self.reader is not None:
             self.reader.end()
+        self.rest()
 
     def _end_questions(self, error: MCPError) -> None:
         for pending in self._pending.values():
@@ -392,8 +427,9 @@ class Session:
         self._end_questions(closed)
         if self.reader is not None:
             self.reader.end()
-        if self.connection.holds_state:
+        if self._holds_state:
             await aclose_shielded(self.connection)
+        self.rest()
 
 
 async def read_stream(session: Session, reader: Reader) -> None:

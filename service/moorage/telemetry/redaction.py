@@ -16,7 +16,7 @@ _SECRETS: Final = re.compile(r"(?i)\bbearer\s+[^\s'\",;]+|\bmoor_[\w-]+")
 _MAX_URI: Final = 256
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=1024)
 def short(session_id: str) -> str:
     """Return what may be written of a session id: enough to find its events, useless to join it."""
     return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
