@@ -130,7 +130,7 @@ class Dispatcher:
         elif feed.reader is not None:
             feed.reader.end()
         if call.reader is not None:
-            await call.reader.closed.wait()  # bounded: a reader gives up on a client that does not read
+            await call.reader.wait_closed()
 
     async def _replied(self, http: HttpExchange, session: Session, message: ReplyMessage) -> None:
         """A late reply is accepted and of no use; one to a question that was asked elsewhere would be lost without a word."""

@@ -152,7 +152,7 @@ class LegacyEndpoint:
             return None
         session = await self._locate(http, name, record, message, relayed=relayed)
         if session is not None:
-            http.session_id = name
+            http.session_id = session.id
             session.last_used = self._clock()
         return session
 

@@ -31,19 +31,20 @@ class Reader:
     """Reads one stream for one client.
 
     Attributes:
-        closed: Set when nothing will be written any more.
+        closed: Whether nothing will be written any more.
         ended: Whether what is queued is the last of it.
         aged: Whether it was ended for its age.
     """
 
-    __slots__ = ("_bytes", "_queue", "_wake", "aged", "closed", "ended", "http")
+    __slots__ = ("_bytes", "_closing", "_queue", "_wake", "aged", "closed", "ended", "http")
 
     def __init__(self, http: HttpExchange) -> None:
         self.http = http
         self._queue: list[bytes] = []
         self._bytes = 0
-        self._wake: asyncio.Future[None] | None = None
-        self.closed = asyncio.Event()
+        self._wake: asyncio.Future[bool] | None = None
+        self._closing: asyncio.Event | None = None
+        self.closed = False
         self.ended = False
         self.aged = False
 
@@ -70,8 +71,15 @@ class Reader:
     def replace(self) -> None:
         """End in favour of another reader; a client that does not read is cut off."""
         self.end()
-        if not self.closed.is_set():
+        if not self.closed:
             asyncio.get_running_loop().call_later(_REPLACED_SECONDS, self._cut)
+
+    async def wait_closed(self) -> None:
+        """Return when nothing will be written any more: soon after the end, since a reader gives up on a client that does not read."""
+        if not self.closed:
+            if self._closing is None:
+                self._closing = asyncio.Event()
+            await self._closing.wait()
 
     def leave(self) -> None:
         """The client has left: drop what is queued."""
@@ -92,6 +100,7 @@ class Reader:
         until = loop.time() + age_seconds if age_seconds else None
         try:
             await self.http.open_stream(headers)
+            del headers
             while self._queue or not self.ended:
                 if not self._queue:
                     wait = ping_seconds if until is None else min(ping_seconds, max(0.0, until - loop.time()))
@@ -102,8 +111,9 @@ class Reader:
                     self.end()
                 await self._flush()
         finally:
-            self.ended = True
-            self.closed.set()
+            self.ended = self.closed = True
+            if self._closing is not None:
+                self._closing.set()
 
     async def _flush(self) -> None:
         batch, self._queue, self._bytes = b"".join(self._queue), [], 0
@@ -117,15 +127,14 @@ class Reader:
 
     async def _roused(self, seconds: float) -> bool:
         """Wait for something to be queued; False when nothing was."""
-        self._wake = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        wake = self._wake = loop.create_future()
+        timer = loop.call_later(seconds, _resolve, wake, False)
         try:
-            async with asyncio.timeout(seconds):
-                await self._wake
-        except TimeoutError:
-            return False
+            return await wake
         finally:
+            timer.cancel()
             self._wake = None
-        return True
 
     def _push(self, event: bytes) -> None:
         self._queue.append(event)
@@ -133,10 +142,15 @@ class Reader:
         self._rouse()
 
     def _rouse(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        if self._wake is not None:
+            _resolve(self._wake, True)
 
     def _cut(self) -> None:
-        if not self.closed.is_set():
+        if not self.closed:
             self.leave()
             self.http.abort()
+
+
+def _resolve(wake: asyncio.Future[bool], roused: bool) -> None:
+    if not wake.done():
+        wake.set_result(roused)

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import anyio
 from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import CallOptions, ProgressFnT, coerce_request_id
 from mcp.shared.exceptions import MCPError, NoBackChannelError
@@ -434,18 +433,12 @@ class Session:
 
 async def read_stream(session: Session, reader: Reader) -> None:
     """Serve the response to a GET, until it is ended or its client leaves."""
-
-    async def leave(scope: anyio.CancelScope) -> None:
-        await reader.http.disconnected()
-        reader.leave()
-        scope.cancel()
-
+    leaving = asyncio.ensure_future(reader.http.disconnected())  # a task group would take as much memory as all the rest
+    leaving.add_done_callback(lambda _: reader.leave())
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(leave, tasks.cancel_scope)
-            await reader.serve([session.header], session.around.ping_seconds, session.around.age_seconds())
-            tasks.cancel_scope.cancel()
+        await reader.serve([session.header], session.around.ping_seconds, session.around.age_seconds())
     finally:
+        leaving.cancel()
         if session.reader is reader:
             session.reader = None
         for feed in (session.get_feed, *session.feeds.values()):

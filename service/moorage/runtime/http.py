@@ -39,6 +39,9 @@ class BoundedProtocol(HttpToolsProtocol):
     read may overshoot a limit before it is noticed.
     """
 
+    __slots__ = ("_discarded", "_framing", "_head_timer", "_muted", "_read", "_unfruitful", "_verdict")
+    """Beside uvicorn's own attributes, which are just few enough for objects to share the keys of their dictionaries."""
+
     max_header_bytes: ClassVar[int] = 32 * 1024
     max_headers: ClassVar[int] = 100
     max_target_bytes: ClassVar[int] = 8 * 1024
