@@ -115,7 +115,8 @@ async def storm(run: Run) -> None:
         run.require(back >= count, f"{back} of {count} streams were back after {seconds:.1f} s")
         run.require(seconds <= _BACK_SECONDS, f"the last of {count} streams was back after {seconds:.1f} s")
         run.figure(f"all {count} streams back", f"{seconds:.1f} s")
-        await run.finish()
+        report = await run.finish()
+        run.require(report.counts["result"] == report.counts["calls"], "calls ended without their result though nobody was lost")
 
 
 CASES = (
