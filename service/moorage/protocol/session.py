@@ -298,7 +298,8 @@ class Session:
     @property
     def in_use(self) -> bool:
         """Whether a client is connected to the session: an open stream, or a call whose client still waits."""
-        return self.reader is not None or any(not call.client_gone for call in self.calls.values())
+        readers = any(feed.reader is not None for feed in self.feeds.values())
+        return self.reader is not None or readers or any(not call.client_gone for call in self.calls.values())
 
     @property
     def owned(self) -> bool:
