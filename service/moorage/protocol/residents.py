@@ -427,7 +427,8 @@ class SharedHome(_Living):
         """See `Home`."""
         if session.lease is not None:
             await session.lease.finish()
-            await self._store.forget(session.record.tag, session.owner)
+            with suppress(StoreUnavailable):  # it counts for its principal until it would have expired
+                await self._store.forget(session.record.tag, session.owner)
         if self._living.pop(session.record.key, None) is not None:
             self._count_out(session.record, seconds=self._wall_clock() - session.record.created)
         await session.close()
