@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _SILENT_PINGS: Final = 3
 _SILENT_JSON_SECONDS: Final = 600.0
+_BELIEVED_SECONDS: Final = 1.0
 _LOOK_AGAIN_SECONDS: Final = 1.0
 NO_EVICTION: Final = "noeviction"
 
@@ -68,6 +69,7 @@ class Replication:
         silence = _SILENT_JSON_SECONDS if settings.http.json_responses else _SILENT_PINGS * settings.http.ping_seconds
         self._relay_options: dict[str, Any] = {"connect_seconds": settings.relay.connect_seconds, "silence_seconds": silence}
         self._relay: Relay | None = None
+        self._believed: dict[str, float] = {}
 
     async def start(self, tasks: anyio.abc.TaskGroup, receive: Callable[[Notice], None]) -> None:
         """Become known, and begin to hear; a store that does not answer yet is tried again until it does."""
@@ -89,8 +91,23 @@ class Replication:
         """Pass an exchange on to the owner of its session."""
         assert self._relay is not None  # noqa: S101 - nothing is served before the start
         return await forward.forward(
-            self._relay, held, http, watch_seconds=self._lease_seconds, is_alive=self.owner.is_alive, underway=self.underway
+            self._relay, held, http, watch_seconds=self._lease_seconds, is_alive=self._believes, underway=self.underway
         )
+
+    async def _believes(self, owner: str) -> bool:
+        """Whether another owner lives; that it does holds for a moment, since thousands of exchanges may wait for one owner.
+
+        Raises:
+            StoreUnavailable.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._believed.get(owner, 0.0) > now:
+            return True
+        alive = await self.owner.is_alive(owner)
+        if alive:
+            self._believed = {known: until for known, until in self._believed.items() if until > now}
+            self._believed[owner] = now + _BELIEVED_SECONDS
+        return alive
 
     def _lapsed(self) -> None:
         self.on_lapse()
