@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from moorage.store.sessions import Write
 from tests.integration.shared.conftest import Replica, Start, events, until
 from tests.services import Redis
 
@@ -98,3 +99,23 @@ async def test_a_store_that_goes_back_to_older_data_under_a_living_owner_leaves_
     up_to_date = replica.listen(session, second)
     await until(up_to_date, lambda it: b"fourth" in it.body)
     assert [message["method"] for _, message in events(up_to_date) if message] == ["notifications/third", "notifications/fourth"]
+
+
+async def test_a_stream_that_has_ended_leaves_nothing_in_the_store_once_the_log_has_expired(start: Start, redis: Redis):
+    replica = await start(sessions={"log_events": 10})
+    await replica.begin()
+    [living] = replica.service._sessions()
+    lease = living.lease
+    assert lease is not None
+    async with lease.lock:
+        await lease.append(Write("open", "x", b"{}"), *[Write("event", "x", b"1")] * 12, Write("last", "x", b"2"))
+    with redis.client() as client:
+        [session] = client.scan_iter(f"*:s:{{{lease.tag}}}")
+        [log] = client.scan_iter(f"*:l:{{{lease.tag}}}")
+        assert client.hexists(session, "t:x")
+        client.delete(log)
+
+        async with lease.lock:
+            await lease.append(Write("open", "g", b"{}"), Write("event", "g", b"3"))
+
+        assert [name for name in client.hkeys(session) if str(name).endswith(":x")] == []

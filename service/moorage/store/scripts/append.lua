@@ -33,6 +33,11 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local bytes = tonumber(redis.call('HGET', KEYS[1], 'bytes'))
 if head > 0 and count > 0 and redis.call('EXISTS', KEYS[2]) == 0 then -- the whole log has expired: what each stream had is lost
   local fields = redis.call('HGETALL', KEYS[1])
+  for i = 1, #fields, 2 do -- of a stream that has ended nothing has to be known any more
+    if fields[i]:sub(1, 2) == 't:' then
+      redis.call('HDEL', KEYS[1], fields[i])
+    end
+  end
   for i = 1, #fields, 2 do
     if fields[i]:sub(1, 2) == 'l:' then
       redis.call('HSET', KEYS[1], 't:' .. fields[i]:sub(3), fields[i + 1])
