@@ -150,8 +150,9 @@ class Notices:
             log.debug("notice.unheard", kind=notice.kind)  # the session is somebody else's, who hears it as well
 
     async def _tell_missed(self, session: Session, position: str, bus: Bus) -> None:
+        now = bus.position  # what comes from here on is delivered to every session that is here
         try:
-            missed, now = await bus.since(position), bus.position
+            missed = await bus.since(position)
         except StoreUnavailable:
             missed, now = [EVERYTHING], ""
         for notice in missed:
