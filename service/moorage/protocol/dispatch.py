@@ -109,7 +109,7 @@ class Dispatcher:
 
     async def _respond(self, call: SessionCall, message: RequestMessage, answer: dict[str, Any] | None) -> None:
         http = call.http
-        if answer is None and (call.feed is None or not call.session.owned):
+        if answer is None and not call.resumable:
             answer = error_answer(message.id, ErrorData(code=CONNECTION_CLOSED, message="The server is shutting down"))
         if call.feed is not None:
             await self._end_stream(call, call.feed, answer)

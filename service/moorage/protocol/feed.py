@@ -46,9 +46,10 @@ class Feed:
     Attributes:
         name: The stream, in the log.
         reader: Who sees its events at once; whoever else comes back later reads them from the log.
+        begun: Whether it had an event here.
     """
 
-    __slots__ = ("_lease", "_prefix", "_registration", "name", "reader")
+    __slots__ = ("_lease", "_prefix", "_registration", "begun", "name", "reader")
 
     def __init__(self, lease: Lease, name: str, registration: bytes | None = None) -> None:
         """Args: `registration` is what a later owner needs to end the stream; None where the log has it, or has no use for it."""
@@ -56,6 +57,7 @@ class Feed:
         self._prefix = id_prefix(lease.tag, lease.birth, name).encode()
         self._registration = registration
         self.name = name
+        self.begun = False
         self.reader: Reader | None = None
 
     def event_id(self, offset: int) -> bytes:
@@ -102,6 +104,7 @@ class Feed:
         try:
             async with self._lease.lock:
                 offset = await self._append(Write("last" if last else "event", self.name, data))
+                self.begun = True
                 self._show(self._frame(offset, data), last=last)
         except Fenced:
             if self.reader is None or self.reader.ended:

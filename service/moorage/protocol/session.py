@@ -124,6 +124,11 @@ class SessionCall(Call):
         elif self.streams and not self.closed and not self._seen_already(message):
             await self.logged().emit(message)
 
+    @property
+    def resumable(self) -> bool:
+        """Whether the log is ours, and the client has a position in it to come back with."""
+        return self.feed is not None and self.session.owned and (self.session.primes or self.feed.begun)
+
     def logged(self) -> Feed:
         """This call's stream in the log; the first time it is wanted, the response becomes its reader."""
         if self.feed is None:
@@ -140,7 +145,8 @@ class SessionCall(Call):
             reader.replay([feed.priming(0)])
 
         async def serve() -> None:
-            await reader.serve([session.header], session.around.ping_seconds, session.around.age_seconds())
+            age = session.around.age_seconds() if session.primes else 0.0  # an older client may have no position to come back with
+            await reader.serve([session.header], session.around.ping_seconds, age)
             feed.detach(reader)
 
         session.around.spawn(serve)

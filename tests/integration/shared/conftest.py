@@ -166,6 +166,12 @@ def _tools(server: MCPServer[Any], replica: Replica) -> None:
         return await work("again", ctx)
 
     @server.tool()
+    async def silent() -> str:
+        replica.arrived.set()
+        await replica.release.wait()
+        return "done"
+
+    @server.tool()
     async def asks_later(ctx: Context[Any, Any]) -> str:
         await ctx.report_progress(1, 2)
         await replica.release.wait()

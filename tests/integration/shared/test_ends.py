@@ -68,3 +68,18 @@ async def test_whether_an_owner_lives_is_asked_once_for_all_who_wait_for_it(star
 
     assert asked.count("nobody") == 5
     assert len(asked) == 6
+
+
+@pytest.mark.parametrize(("revision", "ending"), [("2025-06-18", b'"error"'), ("2025-11-25", b"retry: ")])
+async def test_a_call_that_a_drain_cuts_short_is_answered_if_its_client_has_no_position_to_resume_from(
+    start: Start, revision: str, ending: bytes
+):
+    replica = await start()
+    session = await replica.begin(revision)
+    call = replica.call(session, "silent")
+    await call.started()  # it was silent for long enough to have a stream, and nothing stands in it
+
+    await replica.service.cancel_calls()
+    await call.finished()
+
+    assert ending in call.body
