@@ -11,6 +11,7 @@ Source: MCP 2025-11-25, basic/transports, "Session Management"; docs/decisions/2
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -42,6 +43,9 @@ SILENT_SECONDS: Final = 0.25
 
 PRIMED_SINCE: Final = "2025-11-25"
 """The first revision whose clients understand an event without data."""
+
+_QUESTION: Final = re.compile(r"(?P<asker>[0-9a-z]{1,64})-(?P<number>[0-9]{1,18})", re.ASCII)
+"""The id of a request to the client: who asked, and the how manieth it was."""
 
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -396,9 +400,13 @@ class Session:
         return True
 
     def asked(self, request_id: str | int) -> bool:
-        """Whether this owner asked a question of this id, answered or not."""
-        prefix, number = self._asked_by, str(request_id)
-        return number.startswith(prefix) and number[len(prefix) :].isdecimal() and 0 < int(number[len(prefix) :]) <= self._next_id
+        """Whether a question of this id was asked, answered or not: by this owner, or by an earlier one whose call nobody can wait for."""
+        named = _QUESTION.fullmatch(str(request_id))
+        if named is None:
+            return False
+        if named["asker"] == self._asked_by[:-1]:
+            return 0 < int(named["number"]) <= self._next_id
+        return self.lease is not None and int(named["asker"], 36) < self.lease.epoch
 
     async def progressed(self, params: Mapping[str, Any]) -> None:
         """Hand a client's progress on a request of ours to whoever asked."""
