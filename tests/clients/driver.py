@@ -22,9 +22,9 @@ Event = dict[str, Any]
 
 
 class Refused(Exception):  # noqa: N818 - an observation, not a fault of ours
-    """The client raised; `code` is that of a JSON-RPC error, if it was one."""
+    """The client raised; `code` is that of a JSON-RPC error or of the client's own."""
 
-    def __init__(self, code: int | None, message: str) -> None:
+    def __init__(self, code: int | str | None, message: str) -> None:
         super().__init__(f"{code}: {message}" if code is not None else message)
         self.code = code
 
@@ -127,8 +127,8 @@ class Driver:
                 async with self._grown:
                     self.events.append(message)
                     self._grown.notify_all()
-            else:
-                self._replies[message["id"]].set_result(message)
+            elif not (reply := self._replies[message["id"]]).done():  # nobody waits any longer for one that came too late
+                reply.set_result(message)
         await self._tell_all_that_it_ended(process)
 
     async def _tell_all_that_it_ended(self, process: asyncio.subprocess.Process) -> None:
@@ -154,9 +154,9 @@ class Connection:
         self.session: str | None = opened["session"]
 
     @classmethod
-    async def open(cls, driver: Driver, url: str, guise: str) -> Connection:
-        """Connect a new client, in the guise of a revision."""
-        number = driver.begin("connect", url=url, guise=guise)
+    async def open(cls, driver: Driver, url: str, guise: str, *, thinks: bool = False) -> Connection:
+        """Connect a new client, in the guise of a revision; one that `thinks` answers no question until it is told to."""
+        number = driver.begin("connect", url=url, guise=guise, thinks=thinks)
         return cls(driver, number, await driver.finish(number))
 
     async def tools(self) -> list[str]:
@@ -167,13 +167,44 @@ class Connection:
         """Call a tool."""
         return await self.finish(self.begin(tool, **arguments))
 
-    def begin(self, tool: str, **arguments: Any) -> int:
-        """Begin a call."""
-        return self._driver.begin("call", on=self._number, tool=tool, arguments=arguments, seconds=COMMAND_SECONDS)
+    def begin(self, tool: str, client_waits: float = COMMAND_SECONDS, **arguments: Any) -> int:
+        """Begin a call, to which the client itself sets a time-out in seconds."""
+        return self._driver.begin("call", on=self._number, tool=tool, arguments=arguments, seconds=client_waits)
 
-    async def finish(self, call: int) -> Answer:
-        """Wait for the end of a call."""
-        return Answer(**await self._driver.finish(call, COMMAND_SECONDS + 5))
+    async def finish(self, call: int, within: float = COMMAND_SECONDS + 5) -> Answer:
+        """Wait for the end of a call; in the normal course of things, its client's own time-out comes first."""
+        return Answer(**await self._driver.finish(call, within))
+
+    async def error(self, call: int, within: float = COMMAND_SECONDS + 5) -> int | str | None:
+        """Wait for a call's end in an error; returns its code, that of JSON-RPC or the client's own.
+
+        Raises:
+            Refused: It ended with an answer.
+        """
+        try:
+            answer = await self.finish(call, within)
+        except Refused as refused:
+            return refused.code
+        raise Refused(None, f"an error was expected, and {answer} came")
+
+    async def cancel(self, call: int) -> None:
+        """Have the client cancel a call."""
+        await self._driver.do("cancel", call=call)
+
+    async def asked(self, since: int = 0) -> None:
+        """Wait until the client's user is asked something."""
+        await self._driver.seen(lambda event: self._mine(event) and event["event"] == "asked", "a question", since)
+
+    async def next_post(self, since: int) -> int:
+        """Wait until a POST of the client is answered, and return the status."""
+        event = await self._driver.seen(
+            lambda event: self._mine(event) and event["event"] == "exchange" and event["method"] == "POST", "a POST is answered", since
+        )
+        return event["status"]
+
+    async def answer(self) -> None:
+        """Have the client's user answer."""
+        await self._driver.do("answer", on=self._number)
 
     async def end(self) -> None:
         """End the session, and close the client."""
@@ -213,12 +244,11 @@ class Connection:
             if self._mine(event)
         )
 
-    async def quiet_for(self, seconds: float, since: int, most: int) -> bool:
-        """Whether the client opens at most so many streams within a time."""
+    async def streams_within(self, seconds: float, since: int) -> int:
+        """How many streams the client has opened by GET when a time is over, or as soon as it has opened one."""
         with suppress(ServiceError):
-            await self.streams(since, seconds, count=most + 1)
-            return False
-        return True
+            await self.streams(since, seconds)
+        return self.streams_opened(since)
 
     def _mine(self, event: Event) -> bool:
-        return event["on"] == self._number
+        return event.get("on") == self._number

@@ -16,6 +16,7 @@ FOLDER: Final = "CLIENTS_GATES"
 
 _SHUT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.01
+_GIVEN_UP: Final = ".given-up"
 
 
 def shut() -> str:
@@ -28,13 +29,22 @@ def open_gate(folder: Path, gate: str) -> None:
     (folder / gate).touch()
 
 
+def given_up(folder: Path, gate: str) -> bool:
+    """Whether somebody who waited there was interrupted."""
+    return (folder / f"{gate}{_GIVEN_UP}").exists()
+
+
 async def passed(gate: str) -> None:
-    """Wait until a gate is open.
+    """Wait until a gate is open; whoever is interrupted leaves word.
 
     Raises:
         TimeoutError: It stayed shut.
     """
     path = Path(os.environ[FOLDER]) / gate
-    async with asyncio.timeout(_SHUT_SECONDS):
-        while not path.exists():
-            await asyncio.sleep(_LOOK_SECONDS)
+    try:
+        async with asyncio.timeout(_SHUT_SECONDS):
+            while not path.exists():
+                await asyncio.sleep(_LOOK_SECONDS)
+    except asyncio.CancelledError:
+        path.with_suffix(_GIVEN_UP).touch()
+        raise

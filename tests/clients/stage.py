@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 import anyio.to_thread
 
 from tests.clients import gates
-from tests.services import Fleet, Partition, Redis, Replica, RoundRobin
+from tests.services import Fleet, Partition, Redis, RoundRobin
+from tests.services.processes import until
 
 TARGET = "tests.clients.target:mcp"
 
@@ -39,38 +40,46 @@ class Stage:
         """Let pass whoever waits at a gate, in whatever process."""
         gates.open_gate(self.gates, gate)
 
-    def replica_of(self, process: int) -> Replica:
-        """The replica that a worker process belongs to."""
-        return next(replica for replica in self.fleet.replicas if replica.running and process in replica.workers())
+    async def given_up(self, gate: str) -> None:
+        """Wait until somebody who waited at a gate was interrupted."""
+        await anyio.to_thread.run_sync(until, lambda: gates.given_up(self.gates, gate), "the tool is interrupted", 10)
 
-    async def kill(self, process: int) -> None:
-        """SIGKILL the replica that a worker process belongs to."""
-        replica = self.replica_of(process)
+    async def kill(self, process: str) -> None:
+        """SIGKILL the replica that a worker process, named by its id, belongs to."""
+        await self.whole()
+        replica = next(each for each in self.fleet.replicas if each.running and int(process) in each.workers())
         self._killed.append(replica.number)
         await anyio.to_thread.run_sync(replica.kill)
 
     async def roll(self) -> None:
         """Replace each replica, one after another, as a rolling update does."""
+        await self.whole()
         for replica in self.fleet.replicas:
             replica.terminate()
             await anyio.to_thread.run_sync(replica.exited)
             await anyio.to_thread.run_sync(replica.start)
 
     async def mend(self) -> None:
-        """Start what was killed, and let everything pass again."""
+        """Begin to start what was killed, and let everything pass again."""
         await self.way.heal()
         for number in self._killed:
-            await anyio.to_thread.run_sync(self.fleet[number].start)
+            self.fleet[number].begin()
         self._killed.clear()
+
+    async def whole(self) -> None:
+        """Wait until every replica serves, but those that are killed now."""
+        for replica in self.fleet.replicas:
+            if replica.number not in self._killed:
+                await anyio.to_thread.run_sync(replica.wait_ready)
 
 
 @asynccontextmanager
-async def staged(replicas: int, *, store: bool, log: Path) -> AsyncIterator[Stage]:
+async def staged(replicas: int, *, store: bool, settings: Mapping[str, str], log: Path) -> AsyncIterator[Stage]:
     """Set everything up; what the replicas wrote is in `log` afterwards."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="moorage-gates-")))
         redis = await stack.enter_async_context(Redis()) if store else None
-        fleet = Fleet(TARGET, size=replicas, store_url=redis and redis.url, variables={gates.FOLDER: str(folder)})
+        fleet = Fleet(TARGET, size=replicas, store_url=redis and redis.url, settings=settings, variables={gates.FOLDER: str(folder)})
         stack.callback(_write, log, fleet)
         await stack.enter_async_context(fleet)
         balancer = await stack.enter_async_context(RoundRobin(fleet.backends))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
 from mcp.server.mcpserver.resolve import Sample
+from mcp.shared.exceptions import MCPError
 from mcp_types import CreateMessageResult, SamplingMessage, TextContent, ToolAnnotations
 from pydantic import BaseModel
 
@@ -54,6 +55,12 @@ async def greet(person: Annotated[Person, Resolve(_ask_who)]) -> str:
     return f"Hello, {person.name}"
 
 
+@mcp.tool(annotations=ToolAnnotations(read_only_hint=True))
+async def recognise(person: Annotated[Person, Resolve(_ask_who)]) -> str:
+    """Ask the user who is there; may run again."""
+    return f"It is {person.name}"
+
+
 def _ask_model(question: str) -> Sample:
     return Sample([SamplingMessage(role="user", content=TextContent(type="text", text=question))], max_tokens=100)
 
@@ -82,6 +89,13 @@ async def _pass(gate: str, ctx: Ctx) -> str:
     await gates.passed(gate)
     await ctx.report_progress(2, 2, str(os.getpid()))
     return f"passed {gate}"
+
+
+@mcp.tool()
+async def refuse(ctx: Ctx) -> str:
+    """Say something, and then refuse in the protocol's own way."""
+    await ctx.report_progress(1, 2)
+    raise MCPError(code=-32050, message="Refused")
 
 
 @mcp.tool()

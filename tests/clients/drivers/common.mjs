@@ -1,32 +1,66 @@
 // Reads commands from standard input and answers on standard output, one JSON object a line: what `driver.py` speaks.
-// A client comes in as `connect(url, guise, tell)`; `tell(event)` reports what the client meets between commands.
+// A client comes in as `connect(url, guise, peer)`, where `peer` reports what the client meets and gives what its user would say.
 
 import { createInterface } from 'node:readline';
 
 const write = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 
-/** A fetch that reports each exchange whose answer has begun, so that the test knows when a stream is open. */
-export const observed = (tell) => async (url, init) => {
-  const answer = await fetch(url, init);
-  const position = new Headers(init?.headers).has('last-event-id');
-  tell({ event: 'exchange', method: init?.method ?? 'GET', status: answer.status, position });
-  return answer;
-};
+/** What a client's callbacks speak to. */
+class Peer {
+  constructor(on, thinks) {
+    this.on = on;
+    this.answers = thinks ? new Promise((resolve) => (this.answer = resolve)) : Promise.resolve();
+  }
 
-export const textOf = (result) => ({ text: result.content.map((part) => part.text ?? '').join(''), failed: result.isError === true });
+  tell(event) {
+    write({ ...event, on: this.on });
+  }
+
+  async elicit() {
+    this.tell({ event: 'asked' });
+    await this.answers;
+    return { action: 'accept', content: { name: 'Ada' } };
+  }
+
+  sample() {
+    return { role: 'assistant', model: 'm', content: { type: 'text', text: '42' } };
+  }
+
+  /** A fetch that reports each exchange whose answer has begun, so that the test knows when a stream is open. */
+  fetch = async (url, init) => {
+    const answer = await fetch(url, init);
+    const position = new Headers(init?.headers).has('last-event-id');
+    this.tell({ event: 'exchange', method: init?.method ?? 'GET', status: answer.status, position });
+    return answer;
+  };
+}
+
+const textOf = (result) => ({ text: result.content.map((part) => part.text ?? '').join(''), failed: result.isError === true });
 
 export function drive(connect) {
   const connections = new Map();
+  const peers = new Map();
+  const calls = new Map();
 
   const actions = {
-    async connect({ id, url, guise }) {
-      const connection = await connect(url, guise, (event) => write({ ...event, on: id }));
+    async connect({ id, url, guise, thinks }) {
+      peers.set(id, new Peer(id, thinks));
+      const connection = await connect(url, guise, peers.get(id));
       connections.set(id, connection);
       return { revision: connection.revision, session: connection.session ?? null };
     },
     tools: ({ on }) => connections.get(on).tools(),
-    call: ({ id, on, tool, arguments: given, seconds }) =>
-      connections.get(on).call(tool, given, seconds * 1000, (progress) => write({ event: 'progress', of: id, on, ...progress })),
+    async call({ id, on, tool, arguments: given, seconds }) {
+      calls.set(id, new AbortController());
+      const options = {
+        timeout: seconds * 1000,
+        signal: calls.get(id).signal,
+        onprogress: (progress) => write({ event: 'progress', of: id, on, ...progress }),
+      };
+      return textOf(await connections.get(on).call({ name: tool, arguments: given }, options));
+    },
+    cancel: ({ call }) => calls.get(call).abort('enough') ?? null,
+    answer: ({ on }) => peers.get(on).answer() ?? null,
     async end({ on }) {
       await connections.get(on).end();
       connections.delete(on);

@@ -21,10 +21,6 @@ def write(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)
 
 
-async def elicit(context: Any, params: Any) -> types.ElicitResult:
-    return types.ElicitResult(action="accept", content={"name": "Ada"})
-
-
 async def sample(context: Any, params: Any) -> types.CreateMessageResult:
     return types.CreateMessageResult(role="assistant", model="m", content=types.TextContent(type="text", text="42"))
 
@@ -32,9 +28,12 @@ async def sample(context: Any, params: Any) -> types.CreateMessageResult:
 class Connection:
     """One session; a task of its own holds the client's context managers, which must be left where they were entered."""
 
-    def __init__(self, number: int, url: str) -> None:
+    def __init__(self, number: int, url: str, *, thinks: bool) -> None:
         self._number = number
         self._url = url
+        self.answered = asyncio.Event()
+        if not thinks:
+            self.answered.set()
         self._leave = asyncio.Event()
         self._ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._hold())
@@ -56,12 +55,17 @@ class Connection:
             httpx.AsyncClient(timeout=timeout, trust_env=False, event_hooks={"response": [self._exchanged]}) as http,
             streamable_http_client(self._url, http_client=http) as (read, write_to, session_id),
             ClientSession(
-                read, write_to, sampling_callback=sample, elicitation_callback=elicit, message_handler=self._heard
+                read, write_to, sampling_callback=sample, elicitation_callback=self._elicit, message_handler=self._heard
             ) as self.session,
         ):
             opened = await self.session.initialize()
             self._ready.set_result({"revision": opened.protocolVersion, "session": session_id()})
             await self._leave.wait()
+
+    async def _elicit(self, context: Any, params: Any) -> types.ElicitResult:
+        write({"event": "asked", "on": self._number})
+        await self.answered.wait()
+        return types.ElicitResult(action="accept", content={"name": "Ada"})
 
     async def _exchanged(self, answer: httpx.Response) -> None:
         request = answer.request
@@ -100,7 +104,7 @@ class Driver:
             write({"id": command["id"], "error": {"code": None, "message": repr(error)}})
 
     async def do_connect(self, command: dict[str, Any]) -> dict[str, Any]:
-        connection = self._connections[command["id"]] = Connection(command["id"], command["url"])
+        connection = self._connections[command["id"]] = Connection(command["id"], command["url"], thinks=command["thinks"])
         return await connection.ready()
 
     async def do_tools(self, command: dict[str, Any]) -> list[str]:
@@ -114,6 +118,9 @@ class Driver:
         result = await session.call_tool(command["tool"], command["arguments"], seconds, progress_callback=progressed)
         text = "".join(part.text for part in result.content if isinstance(part, types.TextContent))
         return {"text": text, "failed": result.isError}
+
+    async def do_answer(self, command: dict[str, Any]) -> None:
+        self._connections[command["on"]].answered.set()
 
     async def do_end(self, command: dict[str, Any]) -> None:
         await self._connections.pop(command["on"]).end()

@@ -2,27 +2,28 @@
 
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 
-import { drive, observed, textOf } from './common.mjs';
+import { drive } from './common.mjs';
 
 const MODERN = '2026-07-28';
 
-drive(async (url, guise, tell) => {
+drive(async (url, guise, peer) => {
+  const changed = () => peer.tell({ event: 'changed' });
   const era =
     guise === MODERN
-      ? { versionNegotiation: { mode: 'auto' }, listChanged: { tools: { onChanged: () => tell({ event: 'changed' }) } } }
+      ? { versionNegotiation: { mode: 'auto' }, listChanged: { tools: { onChanged: changed } } }
       : { supportedProtocolVersions: [guise] };
   const client = new Client({ name: 'v2', version: '2.0.0' }, { capabilities: { elicitation: {}, sampling: {} }, ...era });
-  client.setRequestHandler('elicitation/create', () => ({ action: 'accept', content: { name: 'Ada' } }));
-  client.setRequestHandler('sampling/createMessage', () => ({ role: 'assistant', model: 'm', content: { type: 'text', text: '42' } }));
-  if (guise !== MODERN) client.setNotificationHandler('notifications/tools/list_changed', () => tell({ event: 'changed' }));
-  client.onerror = (error) => tell({ event: 'error', message: String(error) });
-  const transport = new StreamableHTTPClientTransport(new URL(url), { fetch: observed(tell) });
+  client.setRequestHandler('elicitation/create', () => peer.elicit());
+  client.setRequestHandler('sampling/createMessage', () => peer.sample());
+  if (guise !== MODERN) client.setNotificationHandler('notifications/tools/list_changed', changed);
+  client.onerror = (error) => peer.tell({ event: 'error', message: String(error) });
+  const transport = new StreamableHTTPClientTransport(new URL(url), { fetch: peer.fetch });
   await client.connect(transport);
   return {
     revision: client.getNegotiatedProtocolVersion(),
     session: transport.sessionId,
     tools: async () => (await client.listTools()).tools.map((tool) => tool.name),
-    call: async (name, given, timeout, onprogress) => textOf(await client.callTool({ name, arguments: given }, { timeout, onprogress })),
+    call: (params, options) => client.callTool(params, options),
     async end() {
       await transport.terminateSession();
       await client.close();
