@@ -69,10 +69,10 @@ async def _play(case: Case, run: Run) -> Outcome:
     began = time.monotonic()
     limit = case.seconds[0 if run.short else 1]
     try:
-        async with run.watching_the_machine(), asyncio.timeout(limit):
+        async with run.watching_the_machine(), asyncio.timeout(limit) as whole:
             await case.play(run)
-    except TimeoutError:
-        run.problems.append(f"not finished within {limit} s")
+    except TimeoutError as error:
+        run.problems.append(f"not finished within {limit} s" if whole.expired() else f"a client waited too long: {error!r}")
         run.abandon()
         await run.finish(gaps=True)
     except Exception as error:  # boundary: one case's failure is told, and the others run
