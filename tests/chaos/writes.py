@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import secrets
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ class Watch:
     def __init__(self, redis: Redis) -> None:
         self.logs: dict[str, list[Written]] = defaultdict(list)
         self.fenced = 0
-        self._lines = 0
+        self._mark = secrets.token_hex(16).encode()
+        self._marked = asyncio.Event()
         self._redis = redis
         self._call: tuple[str, int] | None = None
         self._epochs: dict[str, int] = {}
@@ -53,7 +55,7 @@ class Watch:
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
         assert self._writer is not None
-        await self.until_idle()
+        await self.caught_up()
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
@@ -76,18 +78,22 @@ class Watch:
                     found.append(f"offset {after.offset} follows {before.offset} in {log}")
         return found
 
-    async def until_idle(self) -> None:
-        """Read until nothing more comes for a moment."""
-        seen = -1
-        async with asyncio.timeout(10):
-            while seen != self._lines:
-                seen = self._lines
-                await asyncio.sleep(0.1)
+    async def caught_up(self) -> None:
+        """Read until all that the store has done so far was seen."""
+        reader, writer = await asyncio.open_connection(LOOPBACK, self._redis.port)
+        try:
+            async with asyncio.timeout(10):
+                writer.write(b"ECHO " + self._mark + b"\r\n")
+                await reader.readline()
+                await self._marked.wait()
+        finally:
+            writer.transport.abort()
 
     async def _follow(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
-            self._lines += 1
             self.take(line.rstrip())
+            if self._mark in line:
+                self._marked.set()
 
     def take(self, line: bytes) -> None:
         """Read one line of the feed."""
