@@ -7,8 +7,7 @@ of the test: one without a time to live fails it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +27,7 @@ WITHIN = 10
 """Seconds that anything here may take; what is waited for takes far less."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Place:
     """A running store.
 
@@ -37,41 +36,41 @@ class Place:
         clients: Makes a client of each server that holds keys now.
         ca_file: What its certificate is checked against.
         port: Where the one server of it listens; 0 when there are several.
+        steady: Whether the same servers hold the keys all the time.
     """
 
     url: str
     clients: Callable[[], Sequence[redis.Redis]]
     ca_file: str | None = None
     port: int = 0
+    steady: bool = True
+    _made: list[redis.Redis] = field(default_factory=list[redis.Redis])
 
-    @contextmanager
-    def servers(self) -> Iterator[list[redis.Redis]]:
-        clients = list(self.clients())
-        try:
-            yield clients
-        finally:
-            for client in clients:
-                client.close()
+    @property
+    def servers(self) -> list[redis.Redis]:
+        """A client of each server that holds keys."""
+        if not self._made or not self.steady:
+            self.close()
+            self._made = list(self.clients())
+        return self._made
+
+    def close(self) -> None:
+        for client in self._made:
+            client.close()
+        self._made = []
 
     def keys(self, prefix: str) -> dict[str, int]:
         """The keys that begin with a prefix, and the milliseconds that each still has to live (-1 for ever)."""
-        with self.servers() as servers:
-            return {key: server.pttl(key) for server in servers for key in server.scan_iter(f"{prefix}:*", count=1000)}
+        return {key: server.pttl(key) for server in self.servers for key in server.scan_iter(f"{prefix}:*", count=1000)}  # type: ignore[misc]
 
     def server_of(self, key: str) -> redis.Redis:
-        """A client of the server that holds a key; whoever asks closes it."""
-        clients = list(self.clients())
-        found = next(client for client in clients if client in clients and _holds(client, key))
-        for client in clients:
-            if client is not found:
-                client.close()
-        return found
+        """A client of the server that holds a key."""
+        return next(client for client in self.servers if _holds(client, key))
 
     def now_ms(self) -> int:
         """The clock of the store."""
-        with self.servers() as servers:
-            seconds, microseconds = servers[0].time()
-            return seconds * 1000 + microseconds // 1000
+        seconds, microseconds = self.servers[0].time()  # type: ignore[misc]
+        return seconds * 1000 + microseconds // 1000
 
     def wait_past(self, milliseconds: int) -> None:
         """Return when the store's clock shows more."""
@@ -79,25 +78,17 @@ class Place:
 
     def wait_gone(self, key: str) -> None:
         """Return when a key has expired."""
-
-        def gone() -> bool:
-            with self.servers() as servers:
-                return not any(_holds(server, key) for server in servers)
-
-        until(gone, f"{key} has expired", WITHIN)
+        until(lambda: not any(_holds(server, key) for server in self.servers), f"{key} has expired", WITHIN)
 
     def expire(self, key: str) -> None:
         """Let a key's time run out now."""
-        client = self.server_of(key)
-        client.pexpire(key, 1)
-        client.close()
+        self.server_of(key).pexpire(key, 1)
         self.wait_gone(key)
 
     def flush(self) -> None:
         """Lose all data, as a store does that is restarted without them."""
-        with self.servers() as servers:
-            for server in servers:
-                server.flushall()
+        for server in self.servers:
+            server.flushall()
 
 
 def _holds(client: redis.Redis, key: str) -> bool:
@@ -171,9 +162,9 @@ class Member:
         what.append(item)
         self.woken.set()
 
-    async def until(self, condition: Callable[[], object]) -> None:
+    async def until(self, condition: Callable[[], object], within: float = WITHIN) -> None:
         """Wait for something that this member hears or does to itself."""
-        with anyio.fail_after(WITHIN):
+        with anyio.fail_after(within):
             while not condition():
                 await self.woken.wait()
                 self.woken.clear()

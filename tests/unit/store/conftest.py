@@ -24,6 +24,8 @@ def redis_server() -> Iterator[Redis]:
         yield server
 
 
-@pytest.fixture
-def place(redis_server: Redis) -> Place:
-    return Place(redis_server.url, lambda: [redis_server.client()], port=redis_server.port)
+@pytest.fixture(scope="session")
+def place(redis_server: Redis) -> Iterator[Place]:
+    it = Place(redis_server.url, lambda: [redis_server.client()], port=redis_server.port)
+    yield it
+    it.close()

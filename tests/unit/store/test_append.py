@@ -188,7 +188,6 @@ async def test_a_stream_whose_end_was_trimmed_leaves_no_trace(join: Join, place:
     [key] = [key for key in place.keys(prefix) if ":s:" in key]
     server = place.server_of(key)
     fields = server.hkeys(key)
-    server.close()
     assert not [name for name in fields if name[:2] in ("c:", "l:", "t:")], "finished streams must not pile up in the session"
 
 

@@ -125,7 +125,6 @@ async def test_whoever_missed_what_is_gone_is_told_that_everything_may_have_chan
             await a.bus.publish(Notice("resource", f"ship://{number}"))
         server = place.server_of(f"{prefix}:bus")
         server.xtrim(f"{prefix}:bus", maxlen=left, approximate=False)
-        server.close()
         b.store.available = True
         kept = [Notice("resource", f"ship://{number}") for number in range(left)]
         await b.until(lambda: b.heard[-1:] == kept[-1:])
@@ -152,7 +151,6 @@ async def test_a_long_absence_costs_the_store_no_more_than_it_keeps(join: Join, 
     await a.bus.publish(SHIP)
     server = place.server_of(f"{prefix}:bus")
     length = server.xlen(f"{prefix}:bus")
-    server.close()
     assert 4096 <= length < 4300
 
 

@@ -209,8 +209,7 @@ async def test_after_a_restart_every_connection_is_made_anew_without_a_failure(p
 async def test_a_script_that_the_store_forgot_is_sent_again(place: Place, prefix: str) -> None:
     async with opened(place.url, prefix=prefix) as store:
         for _ in range(2):
-            with place.servers() as servers:
-                servers[0].script_flush()
+            place.servers[0].script_flush()
             assert await store.run("beat", (store.key("owner", "x"),), "address", 1000)
 
 

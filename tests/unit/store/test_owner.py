@@ -33,6 +33,7 @@ async def distant(place: Place, prefix: str, network: Partition) -> AsyncIterato
     yield member
     await member.owner.resign()
     await member.store.close()
+    there.close()
 
 
 def age_of_key(place: Place, prefix: str) -> int:
@@ -166,7 +167,8 @@ async def test_the_clock_of_an_owner_is_that_of_the_store_whatever_its_own_says(
 
 async def test_a_paused_store_is_out_and_a_resumed_one_is_back():
     with Redis() as server:
-        member = Member.of(Place(server.url, lambda: [server.client()], port=server.port), "t", timeout_seconds=0.3)
+        there = Place(server.url, lambda: [server.client()], port=server.port)
+        member = Member.of(there, "t", timeout_seconds=0.3)
         assert await member.owner.begin("127.0.0.1:7")
         server.signal(signal.SIGSTOP)
         assert not await member.owner.begin("127.0.0.1:7")
@@ -177,6 +179,7 @@ async def test_a_paused_store_is_out_and_a_resumed_one_is_back():
         assert await member.owner.begin("127.0.0.1:7")
         await member.owner.resign()
         await member.store.close()
+        there.close()
 
 
 async def test_the_key_of_an_owner_ends_with_its_lease(join: Join, place: Place, prefix: str):
