@@ -263,7 +263,7 @@ class AloneHome(_Living):
             if reason not in (None, ENDING):
                 return Refused(reason)
             self._count_in(record)
-            if record.mint != self._mint and record.created > self._began:
+            if not self._several and record.mint != self._mint and record.created > self._began:
                 self._several = True
                 self._met_another()
         return self._make(name, record)
