@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Final
 
 import redis
+from redis.crc import key_slot
 
 from tests.services.processes import LOOPBACK, START_SECONDS, Program, Service, free_ports, until
 from tests.services.redis import NEVER_AGAIN, Redis, binary
@@ -114,15 +115,26 @@ class Sentinel(Service):
 
 
 class Cluster(Service):
-    """Three primaries that share the slots, without replicas."""
+    """Three primaries that share the slots, without replicas.
 
-    def __init__(self, *, appendonly: bool = False) -> None:
-        self.servers = [Redis(appendonly=appendonly, options=self._options()) for _ in range(3)]
+    Args:
+        appendonly: As for `Redis`.
+        all_or_nothing: Whether one that is gone stops the others as well.
+    """
+
+    def __init__(self, *, appendonly: bool = False, all_or_nothing: bool = True) -> None:
+        covered = f"cluster-require-full-coverage {'yes' if all_or_nothing else 'no'}"
+        self.servers = [Redis(appendonly=appendonly, options=[*self._options(), covered]) for _ in range(3)]
 
     @property
     def url(self) -> str:
         """The store as `store.url` names it."""
         return f"redis+cluster://{_addresses(server.port for server in self.servers)}"
+
+    def holder(self, key: str) -> Redis:
+        """The server that a key belongs to."""
+        slot = key_slot(key.encode())
+        return next(server for server, last in zip(self.servers, self._bounds()[1:], strict=True) if slot < last)
 
     def start(self) -> None:
         for server in self.servers:
@@ -141,8 +153,11 @@ class Cluster(Service):
         [bus] = free_ports(1)
         return ["cluster-enabled yes", f"cluster-port {bus}", "cluster-node-timeout 2000", f"cluster-announce-ip {LOOPBACK}"]
 
+    def _bounds(self) -> list[int]:
+        return [_SLOTS * index // len(self.servers) for index in range(len(self.servers) + 1)]
+
     def _share_slots(self, clients: list[redis.Redis]) -> None:
-        bounds = [_SLOTS * index // len(clients) for index in range(len(clients) + 1)]
+        bounds = self._bounds()
         for number, client in enumerate(clients):
             if _cluster_info(client)["cluster_slots_assigned"] != "0":
                 return  # started before, and kept its nodes.conf
