@@ -74,3 +74,31 @@ async def test_a_session_survives_the_failover_of_its_store():
         assert await adds(http, fleet[1].url, session, 2)
         assert await adds(http, fleet[0].url, session, 3)
         assert (await Legacy.begin(http, fleet[1].url)).headers["mcp-session-id"]
+
+
+async def test_openings_that_fail_for_want_of_a_part_of_the_store_leave_no_trace():
+    narrow = {"SESSIONS__MAX_SESSIONS_PER_PRINCIPAL": "2"}
+    async with (
+        Cluster(all_or_nothing=False) as store,
+        Fleet(TOOLS, size=1, store_url=store.url, settings=narrow) as fleet,
+        client() as http,
+    ):
+        first = await Legacy.begin(http, fleet[0].url)
+        needed = {store.holder(key) for server in store.servers for key in keys_of(server) if ":s:" not in key}
+        lost = next(server for server in store.servers if server not in needed)
+        assert (await http.delete(f"{fleet[0].url}/mcp", headers=first.headers)).status_code == 200
+        lost.kill()
+        failed = 0
+        with anyio.fail_after(60):
+            while failed < 5:
+                said = await http.post(f"{fleet[0].url}/mcp", json=initialize(), headers={"accept": ACCEPT})
+                if said.status_code == 200:
+                    await http.delete(f"{fleet[0].url}/mcp", headers={"mcp-session-id": said.headers["mcp-session-id"]})
+                else:
+                    assert "out of reach" in said.text
+                    failed += 1
+
+
+def keys_of(server: Redis) -> list[str]:
+    with server.client() as direct:
+        return [str(key) for key in direct.scan_iter()]

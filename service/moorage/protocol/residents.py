@@ -370,7 +370,12 @@ class SharedHome(_Living):
         """See `Home`."""
         if not await self._store.admit(record.tag, record.owner):
             return Refused(TOO_MANY_OF_PRINCIPAL)
-        lease = await self._store.create(record.tag)
+        try:
+            lease = await self._store.create(record.tag)
+        except StoreUnavailable:
+            with suppress(StoreUnavailable):  # then it counts until the idle timeout
+                await self._store.forget(record.tag, record.owner)
+            raise
         self._count_in(record)
         opening.own(lease)
         self._living[record.key] = opening
