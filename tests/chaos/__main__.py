@@ -68,8 +68,9 @@ async def play(cases: list[Case], *, seed: int, short: bool) -> list[Outcome]:
 async def _play(case: Case, run: Run) -> Outcome:
     began = time.monotonic()
     limit = case.seconds[0 if run.short else 1]
+    whole = asyncio.timeout(limit)
     try:
-        async with run.watching_the_machine(), asyncio.timeout(limit) as whole:
+        async with run.watching_the_machine(), whole:
             await case.play(run)
     except TimeoutError as error:
         run.problems.append(f"not finished within {limit} s" if whole.expired() else f"a client waited too long: {error!r}")

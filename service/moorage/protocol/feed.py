@@ -19,7 +19,7 @@ from moorage.protocol.encoding import encode
 from moorage.protocol.reader import Reader
 from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Fenced, Write
-from moorage.streams.position import Position, base36, id_prefix, recoverable
+from moorage.streams.position import Position, base36, epoch_of, id_prefix, recoverable
 
 if TYPE_CHECKING:
     from moorage.store.sessions import Entry, Lease
@@ -54,7 +54,7 @@ class Feed:
     def __init__(self, lease: Lease, name: str, registration: bytes | None = None) -> None:
         """Args: `registration` is what a later owner needs to end the stream; None where the log has it, or has no use for it."""
         self._lease = lease
-        self._prefix = id_prefix(lease.tag, lease.birth, name).encode()
+        self._prefix = id_prefix(lease.tag, lease.epoch, name).encode()
         self._registration = registration
         self.name = name
         self.begun = False
@@ -105,7 +105,7 @@ class Feed:
             async with self._lease.lock:
                 offset = await self._append(Write("last" if last else "event", self.name, data))
                 self.begun = True
-                self._show(self._frame(offset, data), last=last)
+                self._show(_frame(self.event_id(offset), data), last=last)
         except Fenced:
             if self.reader is None or self.reader.ended:
                 raise outcome_unknown() from None
@@ -124,7 +124,7 @@ class Feed:
             tail = await self._lease.read(self.name, after)
             if not recoverable(Position(self.name, after), tail):
                 return False
-            missed = [self._frame(entry.offset, entry.data) for entry in tail.entries]
+            missed = [_frame(self._written_id(entry.offset), entry.data) for entry in tail.entries]
             reader.replay(missed if missed or not primes else [self.priming(after)])
             if tail.open:
                 self.attach(reader)
@@ -167,5 +167,11 @@ class Feed:
             if last:
                 self.reader.end(b"")
 
-    def _frame(self, offset: int, data: bytes) -> bytes:
-        return b"id: " + self.event_id(offset) + b"\r\nevent: message\r\ndata: " + data + b"\r\n\r\n"
+    def _written_id(self, offset: int) -> bytes:
+        """The id that an event had when it was first shown, maybe by an earlier owner."""
+        lease = self._lease
+        return (id_prefix(lease.tag, epoch_of(offset, lease.eras), self.name) + base36(offset)).encode()
+
+
+def _frame(event_id: bytes, data: bytes) -> bytes:
+    return b"id: " + event_id + b"\r\nevent: message\r\ndata: " + data + b"\r\n\r\n"

@@ -323,7 +323,7 @@ class LegacyEndpoint:
     async def _resume(self, session: Session, reader: Reader, event_id: str) -> bool:
         """Join a stream where the client has left it; False when that cannot be done without a gap."""
         assert session.lease is not None  # noqa: S101 - the caller has looked
-        position = read_position(event_id, session.lease.tag, session.lease.birth)
+        position = read_position(event_id, session.lease.tag, session.lease.eras)
         if position is None:
             return False
         if position.stream == GET_STREAM and session.get_feed is not None:

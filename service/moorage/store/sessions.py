@@ -65,6 +65,7 @@ class Owned:
 
 
 Claim = Absent | Held | Owned
+Eras = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ class SessionStore:
                 return self._owned(tag, me, int(answer[1]), fields)
 
     def _owned(self, tag: str, me: str, epoch: int, fields: Mapping[str, bytes]) -> Owned:
-        lease = Lease(self, tag, me, epoch, birth=int(fields["birth"]), head=int(fields["head"]))
+        lease = Lease(self, tag, me, epoch, head=int(fields["head"]), eras=_eras(fields["eras"]))
         calls = {name[2:]: value for name, value in fields.items() if name.startswith("c:") and name != f"c:{GET_STREAM}"}
         notes = {name[2:]: value for name, value in fields.items() if name.startswith("n:")}
         succeeds = fields.get("owner", b"") not in (b"", me.encode())
@@ -202,20 +203,20 @@ class Lease:
     Attributes:
         tag: The session.
         epoch: Under which this owner writes.
-        birth: The epoch at which the store first saw the session.
+        eras: The epochs of the session's owners, oldest first, each with the offset that it began after; this owner's is the last.
         bus: How far the change notices of this session have come; written along with each append.
         lock: Held by whoever appends or joins history and live events.
     """
 
-    __slots__ = ("_head", "_owner_id", "_sessions", "birth", "bus", "epoch", "lock", "tag")
+    __slots__ = ("_head", "_owner_id", "_sessions", "bus", "epoch", "eras", "lock", "tag")
 
-    def __init__(self, sessions: SessionStore, tag: str, owner_id: str, epoch: int, *, birth: int, head: int) -> None:
+    def __init__(self, sessions: SessionStore, tag: str, owner_id: str, epoch: int, *, head: int, eras: Eras) -> None:
         self._sessions = sessions
         self._owner_id = owner_id
         self._head = head
         self.tag = tag
         self.epoch = epoch
-        self.birth = birth
+        self.eras = eras
         self.bus = ""
         self.lock = asyncio.Lock()
 
@@ -315,6 +316,10 @@ class Lease:
     def _keys(self) -> tuple[str, str]:
         store = self._sessions.store
         return store.key("s", self.tag), store.key("l", self.tag)
+
+
+def _eras(text: bytes) -> Eras:
+    return tuple((int(epoch), int(start)) for epoch, _, start in (era.partition(b":") for era in text.split(b";")))
 
 
 def _ms(seconds: float) -> int:

@@ -1,8 +1,8 @@
 """Where a reader of a stream is, as an event id says it, and whether the log can take it from there.
 
-An event id is `<mark>.<birth>.<stream>.<offset>`: the session's mark, the epoch at which the store first saw the session, the stream, and
-the offset of the event in the session's log; numbers in base 36. Promises that an id of another session, of a store that lost its data, or
-of nothing at all is no position, and that a position is honoured only if every event after it is there.
+An event id is `<mark>.<epoch>.<stream>.<offset>`: the session's mark, the epoch of the owner that wrote the event, the stream, and the
+offset of the event in the session's log; numbers in base 36. Promises that an id of another session, of an owner whose writes the store has
+lost, or of nothing at all is no position, and that a position is honoured only if every event after it is there.
 
 Source: docs/decisions/2026-11-24-event-log.md; MCP 2025-11-25, basic/transports, "Resumability and Redelivery"
 """
@@ -16,8 +16,11 @@ from typing import Final, Protocol
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _MARK_LENGTH: Final = 8
+_PARTS: Final = 4
 _NUMBER: Final = re.compile(r"[0-9a-z]{1,12}")
 _STREAM: Final = re.compile(r"[0-9a-z-]{1,32}")
+
+Eras = tuple[tuple[int, int], ...]
 
 
 def base36(number: int) -> str:
@@ -38,19 +41,35 @@ class Position:
     offset: int
 
 
-def id_prefix(tag: str, birth: int, stream: str) -> str:
+def id_prefix(tag: str, epoch: int, stream: str) -> str:
     """What the event ids of one stream begin with; the offset in base 36 follows."""
-    return f"{tag[:_MARK_LENGTH]}.{base36(birth)}.{stream}."
+    return f"{tag[:_MARK_LENGTH]}.{base36(epoch)}.{stream}."
 
 
-def read_position(event_id: str, tag: str, birth: int) -> Position | None:
-    """The position that an event id names in this session; None when it names none."""
+def read_position(event_id: str, tag: str, eras: Eras) -> Position | None:
+    """The position that an event id names in this session; None when it names none.
+
+    An offset beyond the next owner's beginning is of an event that the store had and has no more.
+
+    Args:
+        event_id: As the client gives it.
+        tag: Of the session.
+        eras: The epochs of the session's owners, oldest first, each with the offset that it began after.
+    """
     parts = event_id.split(".")
-    if len(parts) != 4 or parts[0] != tag[:_MARK_LENGTH] or parts[1] != base36(birth):
+    if len(parts) != _PARTS or parts[0] != tag[:_MARK_LENGTH] or not _STREAM.fullmatch(parts[2]) or not _NUMBER.fullmatch(parts[3]):
         return None
-    if not _STREAM.fullmatch(parts[2]) or not _NUMBER.fullmatch(parts[3]):
-        return None
-    return Position(parts[2], int(parts[3], 36))
+    offset = int(parts[3], 36)
+    ends = [start for _, start in eras[1:]] + [None]
+    for (epoch, _), end in zip(eras, ends, strict=True):
+        if parts[1] == base36(epoch):
+            return Position(parts[2], offset) if end is None or offset <= end else None
+    return None
+
+
+def epoch_of(offset: int, eras: Eras) -> int:
+    """The epoch of the owner that wrote the event at an offset."""
+    return next((epoch for epoch, start in reversed(eras) if start < offset), eras[0][0])
 
 
 class LoggedEvent(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moorage.store.sessions import Write
-from tests.integration.shared.conftest import Replica, Start, events, until
+from tests.integration.shared.conftest import Replica, Start, events, lose, ping, until
 from tests.services import Redis
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +99,37 @@ async def test_a_store_that_goes_back_to_older_data_under_a_living_owner_leaves_
     up_to_date = replica.listen(session, second)
     await until(up_to_date, lambda it: b"fourth" in it.body)
     assert [message["method"] for _, message in events(up_to_date) if message] == ["notifications/third", "notifications/fourth"]
+
+
+async def test_a_position_of_an_event_that_the_store_went_back_behind_is_refused_by_the_next_owner(start: Start, redis: Redis):
+    first, second = await start(), await start()
+    session = await first.begin()
+    listening = first.listen(session)
+    await until(listening, lambda it: b"id: " in it.body)
+    [living] = first.service._sessions()
+    tag = living.record.tag
+    await living.notify("notifications/first", None)
+    with redis.client() as client:
+        older = {key: client.execute_command("DUMP", key, NEVER_DECODE=True) for key in client.scan_iter(f"*{{{tag}}}")}
+    await living.notify("notifications/second", None)
+    await until(listening, lambda it: b"second" in it.body)
+    kept, lost = [event_id for event_id, message in events(listening) if message is not None]
+    with redis.client() as client:
+        for key, dump in older.items():
+            client.execute_command("RESTORE", key, 60_000, dump, "REPLACE")
+    await lose(first)
+
+    assert await ping(second, session) == 200
+    [taken] = second.service._sessions()
+    await taken.notify("notifications/third", None)
+    await taken.notify("notifications/fourth", None)
+
+    beyond = second.listen(session, lost)
+    await beyond.finished()
+    assert (beyond.status, json.loads(beyond.body)["error"]["code"]) == (404, -32010)
+    resumed = second.listen(session, kept)
+    await until(resumed, lambda it: b"fourth" in it.body)
+    assert [message["method"] for _, message in events(resumed) if message] == ["notifications/third", "notifications/fourth"]
 
 
 async def test_a_stream_that_has_ended_leaves_nothing_in_the_store_once_the_log_has_expired(start: Start, redis: Redis):

@@ -61,7 +61,7 @@ async def test_a_released_session_is_free_for_the_next_owner_under_a_larger_epoc
     assert not lease.valid
     taken = await b.take("tag")
     assert taken.lease.epoch > lease.epoch
-    assert taken.lease.birth == lease.birth == lease.epoch
+    assert taken.lease.eras == ((lease.epoch, 0), (taken.lease.epoch, 0))
     assert held(await a.sessions.claim("tag")).owner == b.owner.id
 
 
@@ -134,7 +134,7 @@ async def test_after_the_store_lost_its_data_the_old_owner_is_fenced_and_a_new_e
     assert await b.sessions.claim("tag") == Absent()
     again = await b.create("tag")
     assert again.epoch > lease.epoch
-    assert again.birth != lease.birth, "positions of before mean nothing now"
+    assert again.eras == ((again.epoch, 0),), "positions of before mean nothing now"
     with pytest.raises(Fenced):
         await write(lease)
     assert [entry.data for entry in (await again.read("g", 0)).entries] == []

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from moorage.streams.position import Position, base36, id_prefix, read_position, recoverable
+from moorage.streams.position import Position, base36, epoch_of, id_prefix, read_position, recoverable
 from tests.unit.streams.log_model import LogModel, Tail, random_log
 
 TAG, BIRTH = "aB3_-xYzQQQQQQQQQQQQQQ", 1_795_500_000_123
@@ -31,7 +31,7 @@ def test_an_event_id_is_read_as_it_was_written():
         stream = chance.choice(["g", f"{base36(chance.randrange(2**50))}-{base36(chance.randrange(1, 10**6))}"])
         offset = chance.randrange(10**9)
         event_id = id_prefix(TAG, BIRTH, stream) + base36(offset)
-        assert read_position(event_id, TAG, BIRTH) == Position(stream, offset)
+        assert read_position(event_id, TAG, ((BIRTH, 0),)) == Position(stream, offset)
         assert event_id.isascii()
         assert event_id.isprintable()
 
@@ -64,7 +64,18 @@ def test_an_event_id_is_read_as_it_was_written():
     ],
 )
 def test_what_is_no_event_id_of_this_session_and_this_store_is_no_position(event_id: str):
-    assert read_position(event_id.format(birth=base36(BIRTH), other=base36(BIRTH + 1)), TAG, BIRTH) is None
+    assert read_position(event_id.format(birth=base36(BIRTH), other=base36(BIRTH + 1)), TAG, ((BIRTH, 0),)) is None
+
+
+def test_an_offset_that_its_owner_wrote_and_the_store_has_lost_is_no_position():
+    eras = ((BIRTH, 0), (BIRTH + 5, 2), (BIRTH + 9, 4))  # the first owner's third event is not there: the second began after two
+    read = [[read_position(id_prefix(TAG, epoch, "g") + base36(offset), TAG, eras) for offset in range(6)] for epoch, _ in eras]
+    assert [[position is not None for position in era] for era in read] == [
+        [True, True, True, False, False, False],
+        [True, True, True, True, True, False],
+        [True] * 6,
+    ]
+    assert [epoch_of(offset, eras) - BIRTH for offset in range(6)] == [0, 0, 0, 5, 5, 9]
 
 
 # Recoverable
