@@ -39,6 +39,9 @@ _MOST_ROUTES: Final = 10_000
 _KEEPS_A_TIMEOUT: Final = 3
 _RESTS_AFTER_SECONDS: Final = 1.0
 
+_AT_ONCE: Final = 16
+"""Sessions that are tended at the same time: one after another, each would wait for a turn of a busy loop and for the store."""
+
 log = structlog.get_logger("moorage.protocol")
 
 
@@ -319,6 +322,11 @@ class AloneHome(_Living):
         self._count_out(was, seconds=self._wall_clock() - was.created)
 
 
+def _batches(sessions: list[Session]) -> Iterator[list[Session]]:
+    for begin in range(0, len(sessions), _AT_ONCE):
+        yield sessions[begin : begin + _AT_ONCE]
+
+
 def _copy(key: bytes) -> bytes:
     """The same bytes in a place of their own: what outlives a session must not hold the memory around it."""
     return bytes(bytearray(key))
@@ -446,36 +454,58 @@ class SharedHome(_Living):
 
     async def tend(self) -> None:
         """See `Home`."""
-        now, timeout = self.clock(), self.limits.idle_timeout_seconds
-        for session in self.sessions():
-            try:
-                if session.lease is not None and not session.lease.valid:
-                    self._forget(session)  # somebody else has it: its client is to come back, and what waits here waits in vain
-                elif session.last_used < now - timeout and not session.in_use:
-                    await self.end(session)
-                elif self._rested(session):
-                    await self._hand_over(session)
-                elif now - session.last_kept > timeout / _KEEPS_A_TIMEOUT and session.lease is not None:
-                    session.last_kept = now
-                    await session.lease.keep()
-                    await self._store.admit(session.record.tag, session.owner)
-                elif self._silent(session):
-                    session.rest()
-            except Fenced:
-                self._forget(session)
-            except StoreUnavailable:
+        due = [session for session in self.sessions() if self._due(session) is not None]
+        for some in _batches(due):
+            if not all(await asyncio.gather(*map(self._tend, some))):
                 return  # nothing is lost: it expires by itself, or is tended the next time
+
+    def _due(self, session: Session) -> Callable[[Session], Awaitable[None]] | None:
+        """What the store has to hear of a session now; what it has not to hear of is done."""
+        now, timeout = self.clock(), self.limits.idle_timeout_seconds
+        if session.lease is not None and not session.lease.valid:
+            self._forget(session)  # somebody else has it: its client is to come back, and what waits here waits in vain
+        elif session.last_used < now - timeout and not session.in_use:
+            return self.end
+        elif self._rested(session):
+            return self._hand_over
+        elif now - session.last_kept > timeout / _KEEPS_A_TIMEOUT:
+            return self._keep
+        elif self._silent(session):
+            session.rest()
+        return None
+
+    async def _tend(self, session: Session) -> bool:
+        """Do what is due, which may be less by now; False when the store is out."""
+        todo = self._due(session) if self._living.get(session.record.key) is session else None
+        try:
+            if todo is not None:
+                await todo(session)
+        except Fenced:
+            self._forget(session)
+        except StoreUnavailable:
+            return False
+        return True
+
+    async def _keep(self, session: Session) -> None:
+        session.last_kept = self.clock()
+        if session.lease is not None:
+            await session.lease.keep()
+            await self._store.admit(session.record.tag, session.owner)
 
     async def leave(self) -> None:
         """See `Home`: what is idle belongs to whoever asks for it next."""
         for session in self.sessions():
             if session.reader is not None:
                 session.reader.end()
-            if session.idle or not session.calls:
-                try:
-                    await self._hand_over(session)
-                except (Fenced, StoreUnavailable):
-                    continue  # it is taken over when this process is gone
+        for some in _batches([session for session in self.sessions() if not session.calls]):
+            await asyncio.gather(*map(self._leave, some))
+
+    async def _leave(self, session: Session) -> None:
+        if not session.calls and self._living.get(session.record.key) is session:
+            try:
+                await self._hand_over(session)
+            except (Fenced, StoreUnavailable):
+                return  # it is taken over when this process is gone
 
     async def close(self) -> None:
         """See `Home`: sessions whose calls were cut short are taken over, and their calls with them."""
