@@ -12,9 +12,13 @@ from bench.sessions.page import Figure, at_most
 from bench.sessions.setups import Setup, bare
 
 FEW, MANY = 2_000, 10_000
-_WARM = 300
-_PARK_SECONDS = 2
-_PARKED_SECONDS = _PARK_SECONDS + 3
+_WARM = 1_100
+"""More than any cache of the service remembers of sessions."""
+
+_WARM_STREAMS = 50
+_PARK_SECONDS = 0
+_SETTLE_SECONDS = 60.0
+_IDLE_SHARE = 0.03
 _CLOSED_SECONDS = 7.0
 """uvicorn keeps what belongs to a closed connection for the 5 s of its keep-alive time-out."""
 
@@ -32,7 +36,7 @@ class Grown:
     async def warm(self) -> None:
         """Have everything allocated that is allocated once."""
         await self.open(_WARM)
-        await self.stream(_WARM)
+        await self.stream(_WARM_STREAMS)
         await self.end()
         self.base = self.peak = self.server.memory_kib()
 
@@ -66,12 +70,21 @@ class Grown:
         self.sessions, self.streams = [], []
         await asyncio.sleep(_CLOSED_SECONDS)
 
-    async def above(self, than: int, number: int, *, after: float = 1.0) -> float:
-        """KiB each of a number of things, after a pause."""
-        await asyncio.sleep(after)
+    async def above(self, than: int, number: int, *, pause: float = 0.0) -> float:
+        """KiB each of a number of things, when the server has no more to do; what it has to do begins within the pause."""
+        await asyncio.sleep(pause)
+        await self._settled()
         now = self.server.memory_kib()
         self.peak = max(self.peak, now)
         return (now - than) / number
+
+    async def _settled(self) -> None:
+        async with asyncio.timeout(_SETTLE_SECONDS):
+            before, spent = 0.0, 1.0
+            while spent - before > _IDLE_SHARE:
+                before = self.server.cpu_seconds()
+                await asyncio.sleep(1.0)
+                spent = self.server.cpu_seconds()
 
     def kept(self) -> float:
         """Per cent of the growth that is still there."""
@@ -126,9 +139,12 @@ async def _parked(name: str, starting: AbstractContextManager[servers.Server]) -
     with ExitStack() as running:
         grown = Grown(running.enter_context(starting))
         await grown.warm()
-        figures: list[Figure] = []
-        for number in (FEW, MANY):
-            await grown.open(number)
-            each_kib = await grown.above(grown.base, number, after=_PARKED_SECONDS)
-            figures.append(at_most(f"{name}: an idle session of {number:,}", each_kib, "KiB", 1.0, digits=2))
-        return figures
+        await grown.open(FEW)
+        few = await grown.above(grown.base, FEW, pause=_PARK_SECONDS + 1)
+        between = grown.server.memory_kib()
+        await grown.open(MANY)
+        each_more = await grown.above(between, MANY - FEW, pause=_PARK_SECONDS + 1)
+        return [
+            at_most(f"{name}: an idle session of {FEW:,}", few, "KiB", 1.0, digits=2),
+            at_most(f"{name}: an idle session more, up to {MANY:,}", each_more, "KiB", 1.0, digits=2),
+        ]
