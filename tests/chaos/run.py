@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from anyio import to_thread
+
 from moorage.security.api_keys import generate
 from tests.chaos.checker import ANSWER_SECONDS, Finding, Report, check
 from tests.chaos.client import Client
@@ -59,7 +61,11 @@ class Shape:
 
 
 class Stage:
-    """A store, a fleet that shares it, and a round robin before the fleet; everything ends with the block."""
+    """A store, a fleet that shares it, and a round robin before the fleet; everything ends with the block.
+
+    Attributes:
+        addresses: Where requests are sent that may go anywhere; clients keep the list itself.
+    """
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -69,6 +75,7 @@ class Stage:
         self.partition: Partition | None = None
         self.fleet: Fleet
         self.proxy: RoundRobin
+        self.addresses: list[Address] = []
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -100,16 +107,18 @@ class Stage:
             clock_skew_seconds={1: self.shape.skew_seconds} if self.shape.skew_seconds else None,
         )
         await self._exits.enter_async_context(self.fleet)
+        self.addresses = [self.address(number) for number in range(len(self.fleet))]
         self.proxy = RoundRobin(self.fleet.backends)
         await self._exits.enter_async_context(self.proxy)
 
     async def __aexit__(self, *_: object) -> None:
         await self._exits.aclose()
 
-    @property
-    def addresses(self) -> list[Address]:
-        """Of every replica, in their order."""
-        return [self.address(number) for number in range(len(self.fleet))]
+    async def restart(self, number: int) -> None:
+        """Start a replica that was killed; requests go to it again when it is ready, since its socket listens long before."""
+        self.addresses.remove(self.address(number))
+        await to_thread.run_sync(self.fleet[number].start)
+        self.addresses.append(self.address(number))
 
     def address(self, number: int) -> Address:
         """Of one replica."""
