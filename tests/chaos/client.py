@@ -382,11 +382,17 @@ class Client:
         self.history.add(record)
 
     async def _reply(self, session: Session, question: dict[str, Any]) -> None:
-        """Answer the question with the integer that it names."""
+        """Answer the question with the integer that it names, until somebody has said what became of the answer."""
         content = {"value": int(question["params"]["message"])}
         reply = {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": content}}
-        with suppress(*BROKEN):  # the call that asked decides what becomes of it
-            (await self._send("POST", session.headers, reply)).cut()
+        while True:
+            try:
+                exchange = await self._send("POST", session.headers, reply)
+            except BROKEN:  # it may have arrived; an answer that comes twice does no harm
+                await asyncio.sleep(self.random.uniform(0.05, 0.15))
+            else:
+                exchange.cut()
+                return
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
