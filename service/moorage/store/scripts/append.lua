@@ -20,14 +20,6 @@ end
 if head > offset then
   return -1
 end
-if head < offset then -- the store has gone back to older data: what came since is lost, and no position before ours can be honoured
-  local fields = redis.call('HKEYS', KEYS[1])
-  for i = 1, #fields do
-    if fields[i]:sub(1, 2) == 'c:' then
-      redis.call('HSET', KEYS[1], 't:' .. fields[i]:sub(3), offset)
-    end
-  end
-end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local bytes = tonumber(redis.call('HGET', KEYS[1], 'bytes'))
@@ -44,6 +36,14 @@ if head > 0 and count > 0 and redis.call('EXISTS', KEYS[2]) == 0 then -- the who
     end
   end
   bytes = 0
+end
+if head < offset then -- the store has gone back to older data: what came since is lost, and no position before ours can be honoured
+  local fields = redis.call('HKEYS', KEYS[1])
+  for i = 1, #fields do
+    if fields[i]:sub(1, 2) == 'c:' then
+      redis.call('HSET', KEYS[1], 't:' .. fields[i]:sub(3), offset)
+    end
+  end
 end
 for i = 8, #ARGV, 3 do
   local kind, stream, text = ARGV[i], ARGV[i + 1], ARGV[i + 2]
