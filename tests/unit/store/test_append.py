@@ -9,6 +9,7 @@ import anyio.to_thread
 import pytest
 
 from moorage.store.sessions import Entry, Fenced, Lease
+from moorage.streams.position import Position, recoverable
 from tests.unit.store.access import WITHIN, Member, Place, append, event, last, opens
 from tests.unit.store.members import Join
 
@@ -125,6 +126,24 @@ async def test_offsets_that_do_not_join_are_refused(join: Join):
     with pytest.raises(Fenced):
         await append(lease, event("g"), event("g"))
     assert not lease.valid
+
+
+@pytest.mark.parametrize("expired", [False, True])
+async def test_after_the_store_went_back_to_older_data_no_position_before_is_honoured(join: Join, place: Place, prefix: str, expired: bool):
+    lease = await (await join()).create("tag")
+    await append(lease, opens("x"), event("x"), event("x"))
+    [session] = [key for key in place.keys(prefix) if ":s:" in key]
+    older, log = place.server_of(session).hgetall(session), log_key(place, prefix)
+    await append(lease, event("x"), event("x"))
+    server = place.server_of(session)
+    server.hset(session, mapping=older)  # type: ignore[arg-type]
+    server.xdel(log, "3-0", "4-0")
+    if expired:
+        server.delete(log)
+    assert await append(lease, event("x")) == 5
+    tail = await lease.read("x", 0)
+    assert (tail.lost, tail.newest) == (4, 5)
+    assert [recoverable(Position("x", offset), await lease.read("x", offset)) for offset in range(6)] == [False] * 4 + [True] * 2
 
 
 # The register of what is open

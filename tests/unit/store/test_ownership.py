@@ -264,12 +264,12 @@ async def test_of_many_sessions_that_begin_at_once_no_more_are_admitted_than_the
 
 
 async def test_a_session_that_expired_makes_room_for_another(join: Join, place: Place):
-    a = await join(max_sessions_per_principal=1, idle_timeout_seconds=0.05)
-    assert await a.sessions.admit("1", "ann")
-    a.sessions.limits = a.sessions.limits.model_copy(update={"idle_timeout_seconds": 60})
+    brief, lasting = await join(max_sessions_per_principal=2, idle_timeout_seconds=0.05), await join(max_sessions_per_principal=2)
+    assert await brief.sessions.admit("1", "ann")
+    assert await lasting.sessions.admit("2", "ann")
     await anyio.to_thread.run_sync(place.wait_past, place.now_ms() + 100)
-    assert await a.sessions.admit("2", "ann")
-    assert not await a.sessions.admit("3", "ann")
+    assert await lasting.sessions.admit("3", "ann")
+    assert not await lasting.sessions.admit("4", "ann")
 
 
 async def test_the_name_of_a_principal_does_not_stand_in_the_store(join: Join, place: Place, prefix: str):
