@@ -8,6 +8,7 @@ before FastAPI's own stack; everything else is FastAPI's.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from moorage import __version__
 from moorage.admin.probes import AdminApp, Check, about
 from moorage.edge.door import Door
 from moorage.edge.gateway import Gateway
+from moorage.edge.http import bounded_protocol
 from moorage.errors import SettingsError
 from moorage.lifecycle.drain import Step, run_drain
-from moorage.lifecycle.phase import Lifecycle
+from moorage.lifecycle.phase import Lifecycle, Phase
 from moorage.lifecycle.side_server import SideServer
 from moorage.lifecycle.signals import chain_sigterm
 from moorage.protocol.service import NO_STORE_HINT, McpService
@@ -33,6 +35,7 @@ from moorage.security.authn import Authenticator
 from moorage.security.cors import Cors
 from moorage.security.hosts import HostPolicy, OriginPolicy
 from moorage.security.keyring import SealingKeys, sealing_keys
+from moorage.settings import is_loopback
 from moorage.settings_sources import load_settings
 from moorage.telemetry import bootstrap, logs
 from moorage.telemetry.observer import Observer
@@ -47,8 +50,11 @@ MCP_PATHS: Final = frozenset({"/mcp", "/mcp/"})
 
 _KEYS_LOOKED_AT_EVERY_SECONDS: Final = 1.0
 _PORTS: Final = 65536
+_HOP_BYTES: Final = 1024
+_HOP_FIELDS: Final = 4
 _MOST_FLUSH_SECONDS: Final = 3.0
 _MOST_CLOSING_SECONDS: Final = 1.0
+_MOST_LAST_CALLS_SECONDS: Final = 3.0
 _MOST_CANCELLING_SECONDS: Final = 2.0
 
 log = structlog.get_logger("moorage")
@@ -141,7 +147,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
             await run_drain(drain_steps(service, settings), Budget.of(settings.drain).serving, log)
 
     try:
-        async with admin, _relay_door(app), service.running(), anyio.create_task_group() as tasks:
+        async with _ending_with_the_service(lifecycle), admin, _relay_door(app), service.running(), anyio.create_task_group() as tasks:
             tasks.start_soon(_refresh_keys, app.state.authenticator, app.state.keys)
             with chain_sigterm(drain):
                 lifecycle.ready()
@@ -156,6 +162,18 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
 
 
 @asynccontextmanager
+async def _ending_with_the_service(lifecycle: Lifecycle) -> AsyncGenerator[None, None]:
+    """End the process when what runs beside its requests fails: the server itself would go on without probes, drain and store."""
+    try:
+        yield
+    except Exception:
+        if lifecycle.phase in (Phase.READY, Phase.DRAINING):
+            log.exception("serving.failed", effect="the process ends")
+            signal.raise_signal(signal.SIGTERM)
+        raise
+
+
+@asynccontextmanager
 async def _relay_door(app: MoorageApp) -> AsyncGenerator[None, None]:
     """Open the door at which other replicas hand requests over, where there is a store; each worker has one of its own."""
     settings: Settings = app.state.settings
@@ -166,7 +184,8 @@ async def _relay_door(app: MoorageApp) -> AsyncGenerator[None, None]:
         return
     door = Door(service, replication, app.state.observer, settings.http)
     ports = [relay.port] if relay.port == 0 else range(relay.port, min(relay.port + settings.server.workers, _PORTS))
-    async with SideServer("relay", relay.host, [*ports], door, backlog=settings.server.backlog) as server:
+    http = bounded_protocol(settings.http.max_header_bytes + _HOP_BYTES, settings.http.max_headers + _HOP_FIELDS)
+    async with SideServer("relay", relay.host, [*ports], door, backlog=settings.server.backlog, http=http) as server:
         host, port = server.address
         host = relay.advertise or host
         replication.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -178,6 +197,8 @@ def _tell_what_is_missing(settings: Settings, keys: SealingKeys) -> None:
     """Say once what several replicas lack."""
     if settings.server.replicas > 1 and not keys.shared:
         log.warning("replicas.no_shared_keys", hint="set security.sealing_keys_file: each replica refuses the others' sessions")
+    if settings.server.replicas > 1 and settings.store.configured and is_loopback(settings.relay.advertise or settings.relay.host):
+        log.warning("relay.unreachable", hint="set relay.host and relay.advertise: other machines cannot reach this door at loopback")
     if max(settings.server.replicas, settings.server.workers) > 1 and not settings.store.configured:
         log.warning("replicas.no_store", hint=NO_STORE_HINT)
 
@@ -207,12 +228,14 @@ class Budget:
     Attributes:
         serving: For the steps of the drain.
         finishing: Of these, for calls to finish by themselves.
+        closing: Of the latter, the last ones, in which no call begins any more.
         cancelling: Of these, for calls that were interrupted.
         flushing: For telemetry, after the server's last second.
     """
 
     serving: float
     finishing: float
+    closing: float
     cancelling: float
     flushing: float
 
@@ -223,7 +246,8 @@ class Budget:
         flushing = min(_MOST_FLUSH_SECONDS, 0.15 * whole)
         serving = whole - flushing - min(_MOST_CLOSING_SECONDS, 0.05 * whole)
         cancelling = min(_MOST_CANCELLING_SECONDS, 0.1 * whole)
-        return cls(serving, max(0.0, serving - drain.settle_seconds - cancelling), cancelling, flushing)
+        finishing = max(0.0, serving - drain.settle_seconds - cancelling)
+        return cls(serving, finishing, min(_MOST_LAST_CALLS_SECONDS, 0.25 * finishing), cancelling, flushing)
 
 
 def drain_steps(service: McpService, settings: Settings) -> Sequence[Step]:
@@ -233,7 +257,8 @@ def drain_steps(service: McpService, settings: Settings) -> Sequence[Step]:
         Step("settle", lambda: asyncio.sleep(settings.drain.settle_seconds)),
         Step("refuse-sessions", _awaitable(service.refuse_sessions)),
         Step("end-streams", service.end_streams),
-        Step("finish-calls", service.finish_calls, budget=budget.finishing),
+        Step("finish-calls", service.finish_calls, budget=budget.finishing - budget.closing),
+        Step("finish-last-calls", service.finish_last_calls, budget=budget.closing),
         Step("cancel-calls", service.cancel_calls, budget=budget.cancelling),
     )
 

@@ -34,12 +34,23 @@ class SideServer:
         app: The ASGI app to serve.
         share_port: Let other workers of this service listen on the same port.
         backlog: Connections that may wait to be accepted.
+        http: What parses HTTP.
     """
 
-    def __init__(self, name: str, host: str, ports: Sequence[int], app: Any, *, share_port: bool = False, backlog: int = 64) -> None:
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        ports: Sequence[int],
+        app: Any,
+        *,
+        share_port: bool = False,
+        backlog: int = 64,
+        http: type[asyncio.Protocol] | str = "httptools",
+    ) -> None:
         self._name = name
         self._listeners = [Listener(name, host, port, backlog, shared=share_port) for port in ports]
-        self._server = uvicorn.Server(_config(app))
+        self._server = uvicorn.Server(_config(app, http))
         self._socket: socket.socket | None = None
         self._main: asyncio.Task[None] | None = None
 
@@ -84,10 +95,10 @@ class SideServer:
         await self._server.shutdown(sockets=[self._socket])
 
 
-def _config(app: Any) -> uvicorn.Config:
+def _config(app: Any, http: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=http,
         ws="none",
         loop="none",
         lifespan="off",

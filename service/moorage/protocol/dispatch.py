@@ -9,6 +9,7 @@ Source: MCP 2025-11-25, basic, "Messages"; docs/decisions/2026-11-24-ownership.m
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
@@ -22,7 +23,8 @@ from moorage.protocol import orphans
 from moorage.protocol.encoding import encode, sse_event
 from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.messages import NotificationMessage, ReplyMessage, RequestMessage
-from moorage.protocol.session import Session, SessionCall
+from moorage.protocol.reader import Reader
+from moorage.protocol.session import Session, SessionCall, read_stream
 from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Fenced
 
@@ -34,6 +36,7 @@ REQUEST_CANCELLED: Final = -32800
 """What this era answers a cancelled request with, since its stream may end only with a response (as the SDK does)."""
 
 _MOST_WATCHED: Final = 1000
+_LONGEST_WATCHED: Final = 2048
 _NO_METHOD_ANSWERS: Final = frozenset({"resources/subscribe", "resources/unsubscribe"})
 
 Addressed = RequestMessage | NotificationMessage | ReplyMessage
@@ -63,7 +66,11 @@ class Dispatcher:
         """Run a message and answer its exchange."""
         match message:
             case RequestMessage():
-                if coerce_request_id(message.id) in session.calls:
+                running = session.calls.get(coerce_request_id(message.id))
+                if running is not None and running.feed is not None and http.sent_before:
+                    await self._listen_to(running.feed, http, session)
+                    return
+                if running is not None:
                     reason = f"Request id {message.id!r} is already in flight in this session"
                     await http.respond_error(400, INVALID_REQUEST, reason, request_id=message.id)
                     return
@@ -74,6 +81,13 @@ class Dispatcher:
                 await self._notified(http, session, message)
             case ReplyMessage():
                 await self._replied(http, session, message)
+
+    @staticmethod
+    async def _listen_to(feed: Feed, http: HttpExchange, session: Session) -> None:
+        """Answer a request whose first owner was lost with what becomes of it here: it runs again already."""
+        reader = Reader(http)
+        await feed.join(reader, 0, primes=session.primes)
+        await read_stream(session, reader)
 
     def call(self, http: HttpExchange, session: Session, message: RequestMessage) -> SessionCall:
         """What a request is while it runs."""
@@ -155,7 +169,7 @@ class Dispatcher:
     async def _watch(self, session: Session, message: RequestMessage) -> None:
         """Keep what resources the client wants to hear of, for the next owner as well."""
         uri = (message.params or {}).get("uri")
-        if not isinstance(uri, str):
+        if not isinstance(uri, str) or len(uri) > _LONGEST_WATCHED:
             return
         if message.method == "resources/unsubscribe":
             session.watched.discard(uri)
@@ -164,8 +178,10 @@ class Dispatcher:
         if session.lease is not None:
             try:
                 await session.lease.keep(watched=orjson.dumps(sorted(session.watched)))
-            except (Fenced, StoreUnavailable) as error:
-                log.info("session.note_lost", note="watched", reason=type(error).__name__)
+            except Fenced:
+                return  # it is another owner's, and its client's to say again
+            except StoreUnavailable:
+                session.last_kept = -inf  # it is kept with the next word to the store
 
     def is_unknown(self, message: Addressed | None) -> bool:
         """Whether a request that a lost owner had may not be run a second time."""

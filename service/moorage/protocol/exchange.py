@@ -52,7 +52,7 @@ SSE_HEADERS: Final[tuple[Header, ...]] = (
 
 
 ABORT_KEY: Final = "moorage.abort"
-"""Where our HTTP protocol leaves, in the ASGI scope, what cuts the connection off (`runtime.http`)."""
+"""Where our HTTP protocol leaves, in the ASGI scope, what cuts the connection off (`edge.http`)."""
 
 
 class BodyTooLarge(Exception):  # noqa: N818 - a refusal, not a fault
@@ -83,6 +83,7 @@ class HttpExchange:
         "principal",
         "receive",
         "scope",
+        "sent_before",
         "session_id",
         "status",
         "streaming",
@@ -104,6 +105,7 @@ class HttpExchange:
         self.principal: Principal | None = None
         self.session_id: str | None = None
         self.extra_headers: list[Header] = []
+        self.sent_before = False
 
     @property
     def request(self) -> Request:

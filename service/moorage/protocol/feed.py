@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _RETRY_SECONDS: Final = 0.1
 
+_PROGRESS: Final = "notifications/progress"
+
 OUTCOME_UNKNOWN: Final = -32011
 """JSON-RPC error code of a call whose replica was lost: whether it took effect is unknown, and moorage may not run it again."""
 
@@ -46,13 +48,21 @@ class Feed:
     Attributes:
         name: The stream, in the log.
         reader: Who sees its events at once; whoever else comes back later reads them from the log.
-        begun: Whether it had an event here.
+        begun: Whether who reads it here was given a position to come back with.
     """
 
-    __slots__ = ("_lease", "_prefix", "_registration", "begun", "name", "reader")
+    __slots__ = ("_lease", "_prefix", "_primes", "_registration", "begun", "name", "reader")
 
-    def __init__(self, lease: Lease, name: str, registration: bytes | None = None) -> None:
-        """Args: `registration` is what a later owner needs to end the stream; None where the log has it, or has no use for it."""
+    def __init__(self, lease: Lease, name: str, registration: bytes | None = None, *, primes: bool = False) -> None:
+        """Begin or go on with a stream.
+
+        Args:
+            lease: The hand on the session.
+            name: Of the stream.
+            registration: What a later owner needs to end the stream; None where the log has it, or has no use for it.
+            primes: Whether the first reader is given a position before the first event: as soon as the log knows the stream.
+        """
+        self._primes = primes
         self._lease = lease
         self._prefix = id_prefix(lease.tag, lease.epoch, name).encode()
         self._registration = registration
@@ -98,9 +108,10 @@ class Feed:
             MCPError: It could neither be kept nor shown.
         """
         # Whoever emits may be cancelled when the store has the event and we do not know it: the next would be taken for its repetition.
-        await asyncio.shield(asyncio.ensure_future(self._keep(encode(message), last=last)))
+        await asyncio.shield(asyncio.ensure_future(self._keep(message, last=last)))
 
-    async def _keep(self, data: bytes, *, last: bool) -> None:
+    async def _keep(self, message: Any, *, last: bool) -> None:
+        data = encode(message)
         try:
             async with self._lease.lock:
                 offset = await self._append(Write("last" if last else "event", self.name, data))
@@ -109,6 +120,8 @@ class Feed:
         except Fenced:
             if self.reader is None or self.reader.ended:
                 raise outcome_unknown() from None
+            if message.get("method") == _PROGRESS:
+                return  # whoever owns the session now may run the call again, and its progress must not fall back
             self._show(b"event: message\r\ndata: " + data + b"\r\n\r\n", last=last)
 
     async def join(self, reader: Reader, after: int, *, primes: bool) -> bool:
@@ -158,6 +171,9 @@ class Feed:
     async def _append(self, *writes: Write) -> int:
         opening = () if self._registration is None else (Write("open", self.name, self._registration),)
         offset = await self._lease.append(*opening, *writes)
+        if opening and self._primes:
+            self.begun = True
+            self._show(self.priming(0), last=False)
         self._registration = None
         return offset
 

@@ -19,8 +19,8 @@ from mcp_types import INTERNAL_ERROR
 from opentelemetry.trace import SpanContext
 
 from moorage.protocol.exchange import RETRY_AFTER, SSE_HEADERS
+from moorage.protocol.home import IsAlive, Passed
 from moorage.protocol.reader import RETRY, STALLED_SECONDS
-from moorage.protocol.residents import IsAlive, Passed
 from moorage.security.principal import ANONYMOUS
 from moorage.sessions.relay import Answer, OwnerGone, OwnerLost, OwnerSilent, Relay
 from moorage.store.outage import StoreUnavailable

@@ -2,7 +2,7 @@
 
 moorage owns the sessions instead of wrapping the SDK's session manager: a call runs in the ASGI task that brought it, is answered
 as JSON unless something was streamed, and a JSON-RPC id that is still in flight is refused instead of being overwritten.
-A session belongs to the deployment: `residents` finds it or sends the request to its owner. Every refusal is in our words, carries the
+A session belongs to the deployment: `home` finds it or sends the request to its owner. Every refusal is in our words, carries the
 request's id where there is one, and leaves no session behind.
 
 Source: MCP 2025-11-25, basic/transports, "Streamable HTTP"; docs/decisions/2026-11-22-legacy-sessions.md, 2026-11-24-ownership.md
@@ -24,9 +24,9 @@ from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
 from moorage.protocol.encoding import decode_lenient, encode, sse_event
 from moorage.protocol.exchange import RETRY_AFTER, HttpExchange
 from moorage.protocol.feed import Feed, outcome_unknown
+from moorage.protocol.home import Gone, Home, IsAlive, Passed, Refused
 from moorage.protocol.messages import MalformedMessage, RequestMessage, classify
 from moorage.protocol.reader import Reader
-from moorage.protocol.residents import Gone, Home, IsAlive, Passed, Refused
 from moorage.protocol.session import Session, Surroundings, read_stream
 from moorage.sessions.identity import ClientTooLarge, SessionIds, SessionRecord
 from moorage.store.outage import StoreUnavailable
@@ -124,6 +124,8 @@ class LegacyEndpoint:
                 if session is not None:
                     await self._dispatcher.dispatch(http, session, message)
                     session.last_used = self._clock()
+                    if not self.home.accepting:
+                        await self.home.rest(session)
 
     async def _acceptable(self, http: HttpExchange) -> bool:
         json, sse = self._accepts(http.headers.get(b"accept"))
@@ -198,6 +200,7 @@ class LegacyEndpoint:
                         return None
                     if verdict is Passed.SILENT and (self._is_alive is None or await self._is_alive(found.owner)):
                         break
+                    http.sent_before = http.sent_before or verdict in (Passed.LOST, Passed.DEAD)
                     # A connection that broke proves nothing: the next attempt tells whether there is still somebody.
                     dead = None if verdict is Passed.LOST else found
                     had_it = had_it or verdict is Passed.DEAD

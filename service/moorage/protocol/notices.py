@@ -41,6 +41,7 @@ _EVENTS: Final[Mapping[str, ServerEvent]] = {
     "resources": ResourcesListChanged(),
 }
 _RESOURCE: Final = "resource"
+_MOVED: Final = "moved"
 _MOST_WAITING: Final = 1024
 _UPDATED: Final = "notifications/resources/updated"
 
@@ -84,6 +85,9 @@ class Notices:
     Args:
         server: Whose tools publish.
         sessions: Those in this process.
+
+    Attributes:
+        moved: Called when a session has another owner: the tag of the session, and since which epoch.
     """
 
     def __init__(self, server: Server[Any], sessions: Callable[[], Iterator[Session]]) -> None:
@@ -93,6 +97,7 @@ class Notices:
         self._waiting: dict[Notice, str] = {}
         self._woken = asyncio.Event()
         self._deliver = sdk.share_bus(server, self.publish)
+        self.moved: Callable[[str, int], None] = lambda _tag, _epoch: None
 
     def connect(self, bus: Bus) -> None:
         """Share notices with other replicas by way of this bus."""
@@ -106,8 +111,17 @@ class Notices:
         else:
             await self._bus.publish(notice)
 
+    async def tell_moved(self, tag: str, epoch: int) -> None:
+        """Tell every process that a session has had another owner since this epoch."""
+        if self._bus is not None:
+            await self._bus.publish(Notice(_MOVED, f"{tag}:{epoch}"))
+
     def receive(self, notice: Notice) -> None:
         """Take a notice in; the same one, if it waits already, is delivered once."""
+        if notice.kind == _MOVED:
+            tag, _, epoch = notice.uri.partition(":")
+            self.moved(tag, int(epoch))
+            return
         self._waiting.pop(notice, None)
         self._waiting[notice if len(self._waiting) < _MOST_WAITING else EVERYTHING] = "" if self._bus is None else self._bus.position
         self._woken.set()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import anyio.abc
 
     from moorage.protocol.exchange import HttpExchange
-    from moorage.protocol.residents import Passed
+    from moorage.protocol.home import Passed
     from moorage.security.keyring import SealingKeys
     from moorage.settings import Settings
     from moorage.store.bus import Notice

@@ -25,8 +25,10 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import MCPServer
 
 from moorage.protocol import sdk
+from moorage.protocol.alone import AloneHome
 from moorage.protocol.call import InFlight
 from moorage.protocol.dispatch import Dispatcher
+from moorage.protocol.home import Home
 from moorage.protocol.hot import HotTools
 from moorage.protocol.legacy import HANDSHAKE_VERSIONS, LegacyEndpoint
 from moorage.protocol.modern import ModernEndpoint
@@ -35,8 +37,8 @@ from moorage.protocol.observation import Observed
 from moorage.protocol.orphans import Repeatable
 from moorage.protocol.request_state import PURPOSE as REQUEST_STATE
 from moorage.protocol.request_state import SharedCodec
-from moorage.protocol.residents import AloneHome, Home, SharedHome
 from moorage.protocol.session import Session, Surroundings
+from moorage.protocol.shared import SharedHome
 from moorage.sessions.identity import MINT_BYTES, SessionIds
 from moorage.sessions.identity import PURPOSE as SESSION_ID
 
@@ -57,7 +59,6 @@ NO_STORE_HINT: Final = (
 )
 _MAX_USERS: Final = 4096
 _TEND_EVERY_SECONDS: Final = 1.0
-_LAST_MOMENT_SECONDS: Final = 0.1
 
 log = structlog.get_logger("moorage.protocol")
 
@@ -189,9 +190,11 @@ class McpService:
             clock=clock,
             wall_clock=time.time,
             store=replication.sessions,
-            adopt=lambda session, owned, http: self._adopt(session, owned, http),
+            adopt=self._adopt,
+            tell_moved=self._notices.tell_moved,
         )
         replication.on_lapse = shared.lapse
+        self._notices.moved = shared.moved
         self._instruments.store_answers = lambda: replication.owner.alive
         return make(home=shared, forward=replication.forward, is_alive=replication.owner.is_alive)
 
@@ -261,11 +264,13 @@ class McpService:
         if self.replication is not None:
             await self.replication.underway.idle()
 
-    async def cancel_calls(self) -> None:
-        """Interrupt what is left; each is answered with an error that says so. What comes in the last moment is not begun."""
+    async def finish_last_calls(self) -> None:
+        """The same, while no call of a session begins any more: whoever comes now is sent to another replica."""
         self._the_legacy.closing = True
-        with anyio.move_on_after(_LAST_MOMENT_SECONDS):
-            await self.in_flight.idle()
+        await self.finish_calls()
+
+    async def cancel_calls(self) -> None:
+        """Interrupt what is left; each is answered with an error that says so."""
         self.in_flight.cancel_all()
         if self.replication is not None:
             self.replication.underway.end_all()

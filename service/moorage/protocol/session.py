@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import orjson
 from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import CallOptions, ProgressFnT, coerce_request_id
 from mcp.shared.exceptions import MCPError, NoBackChannelError
@@ -131,7 +132,7 @@ class SessionCall(Call):
     @property
     def resumable(self) -> bool:
         """Whether the log is ours, and the client has a position in it to come back with."""
-        return self.feed is not None and self.session.owned and (self.session.primes or self.feed.begun)
+        return self.feed is not None and self.feed.begun and self.session.owned
 
     def logged(self) -> Feed:
         """This call's stream in the log; the first time it is wanted, the response becomes its reader."""
@@ -145,8 +146,6 @@ class SessionCall(Call):
         session, reader = self.session, Reader(self.http)
         self.reader = reader
         feed.attach(reader)
-        if session.primes:
-            reader.replay([feed.priming(0)])
 
         async def serve() -> None:
             age = session.around.age_seconds() if session.primes else 0.0  # an older client may have no position to come back with
@@ -162,7 +161,10 @@ class SessionCall(Call):
         return isinstance(value, int | float) and value <= self.floor
 
     async def _close_stream(self) -> None:
-        self.logged()
+        try:
+            await self.logged().register()
+        except Fenced:
+            return  # nobody could come back to it
         if self.reader is not None:
             self.reader.end()
 
@@ -321,12 +323,16 @@ class Session:
         """Whether nothing of it would be lost with this object."""
         return self.reader is None and not self.calls and not self._pending and not self._holds_state
 
+    def notes(self) -> dict[str, bytes]:
+        """What the next owner has to know."""
+        return {"watched": orjson.dumps(sorted(self.watched))} if self.watched else {}
+
     def new_feed(self, registration: bytes) -> Feed:
         """A stream in the log that no other owner of the session ever had."""
         assert self.lease is not None  # noqa: S101 - callers look first
         self._feeds += 1
         name = f"{base36(self.lease.epoch)}-{base36(self._feeds)}"
-        feed = self.feeds[name] = Feed(self.lease, name, registration)
+        feed = self.feeds[name] = Feed(self.lease, name, registration, primes=self.primes)
         return feed
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:

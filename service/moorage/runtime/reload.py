@@ -43,7 +43,7 @@ def serve_and_reload(settings: Settings) -> int:
         "moorage.runtime.reload:dev_app",
         factory=True,
         interface="asgi3",
-        http="moorage.runtime.http:BoundedProtocol",
+        http="moorage.edge.http:BoundedProtocol",
         ws="none",
         lifespan="on",
         reload=True,

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from uvicorn_worker import UvicornWorker  # pyright: ignore[reportMissingTypeStubs]
 
+from moorage.edge.http import bounded_protocol
 from moorage.errors import MoorageError
-from moorage.runtime.http import bounded_protocol
 from moorage.runtime.startup import PlainStart, building
 
 _HEARTBEAT_SECONDS: Final = 1

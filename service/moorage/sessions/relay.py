@@ -10,7 +10,7 @@ Source: docs/decisions/2026-11-24-relay.md
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -74,11 +74,10 @@ class Relay:
     def __init__(self, hops: Hops, *, connect_seconds: float, silence_seconds: float) -> None:
         self._hops = hops
         self._timeout = {"connect": connect_seconds, "pool": connect_seconds, "write": silence_seconds, "read": silence_seconds}
-        # Streams stay open for hours: apart, so that calls are not looked up among thousands of them.
+        # Streams stay open for hours and are never used again: a pool would look each call up among thousands of them.
         self._calls = httpcore.AsyncConnectionPool(
             max_connections=None, max_keepalive_connections=_KEPT_OPEN, keepalive_expiry=_IDLE_SECONDS
         )
-        self._streams = httpcore.AsyncConnectionPool(max_connections=None, max_keepalive_connections=0)
 
     @asynccontextmanager
     async def ask(
@@ -95,10 +94,9 @@ class Relay:
         passed.append((HEADER, self._hops.make(owner, method, session, body, principal)))
         if trace is not None:
             passed.append((b"traceparent", trace))
-        pool = self._streams if method == "GET" else self._calls
-        extensions: dict[str, Any] = {"timeout": self._timeout}
         try:
-            async with pool.stream(method, f"http://{address}/mcp", headers=passed, content=body, extensions=extensions) as response:
+            async with AsyncExitStack() as hop:
+                response = await self._send(hop, method, address, passed, body)
                 if response.status == NOT_THE_OWNER:
                     raise OwnerGone
                 if response.status == NOT_TRUSTED:
@@ -112,10 +110,19 @@ class Relay:
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             raise OwnerLost from error
 
+    async def _send(self, hop: AsyncExitStack, method: str, address: str, headers: list[Header], body: bytes) -> httpcore.Response:
+        """Send the request; calls go over connections that are kept, a stream over one of its own."""
+        url = httpcore.URL(f"http://{address}/mcp")
+        way: Any = self._calls if method != "GET" else await hop.enter_async_context(httpcore.AsyncHTTPConnection(url.origin))
+        extensions: dict[str, Any] = {"timeout": self._timeout}
+        try:
+            return await hop.enter_async_context(way.stream(method, url, headers=headers, content=body, extensions=extensions))
+        except AttributeError as error:  # anyio, of a socket that was closed as soon as it was open: nothing was sent
+            raise httpcore.ConnectError from error
+
     async def close(self) -> None:
         """Close what is kept open."""
         await self._calls.aclose()
-        await self._streams.aclose()
 
 
 def _is_refusal(error: BaseException) -> bool:

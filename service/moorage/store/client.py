@@ -38,8 +38,10 @@ _CONNECTIONS: Final = 32
 _AT_ONCE: Final = _CONNECTIONS - 2
 """Commands at a time; one connection is for the bus, which waits in the store, one for the owner's refresh, which nobody may delay."""
 
-_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
-"""What the client library raises; a cluster that cannot be reached is no `RedisError` to it."""
+_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError)
+"""What the client library raises; a cluster that cannot be reached is no `RedisError` to it, nor is a connection that closed under a write
+an `OSError` to uvloop.
+"""
 
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379

@@ -59,10 +59,14 @@ async def test_what_comes_in_the_last_moment_is_refused_and_not_begun(start: Sta
     await asyncio.wait_for(owner.arrived.wait(), 10)
 
     await begin_drain(owner)
-    await owner.service.cancel_calls()
+    last = asyncio.create_task(owner.service.finish_last_calls())
+    await asyncio.sleep(0)
     late = owner.call(session, "again", 8)
     await late.finished()
+    owner.release.set()
+    await asyncio.wait_for(last, 10)
     await call.finished()
 
+    assert call.status == 200
     assert (late.status, owner.runs["again"]) == (503, 0)
     assert any(name == b"retry-after" for name, _ in late.headers)

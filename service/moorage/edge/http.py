@@ -5,7 +5,7 @@ request line and time while it is parsed; that optional whitespace around a fiel
 trailers are dropped, since they could add a field to a request that was already judged; that a request which asks for an
 upgrade is served as if it had not; and that who is refused gets to read why. Limits on the body are for the edge.
 
-With plain uvicorn: `--http moorage.runtime.http:BoundedProtocol --ws none`.
+With plain uvicorn: `--http moorage.edge.http:BoundedProtocol --ws none`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import orjson
 import pytest
 import uvicorn
 
-from moorage.runtime.http import BoundedProtocol, bounded_protocol
+from moorage.edge.http import BoundedProtocol, bounded_protocol
 
 pytestmark = pytest.mark.anyio
 
