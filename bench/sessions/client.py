@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from bench import wire
 
 VERSION = "2025-11-25"
-_AT_ONCE = 32
+_AT_ONCE = 4
+"""Few, so that the server is not busy with them alone and does what it does beside."""
 _CAPABILITIES = {"elicitation": {}, "sampling": {}, "roots": {"listChanged": True}}
 
 Item = TypeVar("Item")
@@ -95,10 +96,10 @@ async def each(port: int, items: Sequence[Item], do: Callable[[wire.Connection, 
 
 
 async def open_sessions(port: int, number: int, token: str | None = None) -> list[Session]:
-    """Open sessions, 32 at a time."""
+    """Open sessions, a few at a time."""
     return await each(port, range(number), lambda connection, _: open_session(connection, port, token))
 
 
 async def end_sessions(sessions: Sequence[Session]) -> None:
-    """End sessions, 32 at a time."""
+    """End sessions, a few at a time."""
     await each(sessions[0].port, sessions, lambda connection, session: connection.ask(session.end()))
