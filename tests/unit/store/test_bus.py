@@ -132,6 +132,20 @@ async def test_whoever_missed_what_is_gone_is_told_that_everything_may_have_chan
         assert [notice for notice in b.heard if notice != EVERYTHING] == kept
 
 
+async def test_whoever_fell_so_far_behind_that_something_is_gone_is_told_even_without_an_outage(join: Join, place: Place, prefix: str):
+    a, b = await join(), await join()
+    async with listening(a):
+        b.bus.position = a.bus.position
+        await a.bus.publish(TOOLS)
+        kept = [Notice("resource", f"ship://{number}") for number in range(260)]
+        for notice in kept:
+            await a.bus.publish(notice)
+        place.server_of(f"{prefix}:bus").xtrim(f"{prefix}:bus", maxlen=len(kept), approximate=False)
+        async with listening(b):
+            await b.until(lambda: b.heard[-1:] == kept[-1:])
+        assert b.heard == [EVERYTHING, *kept]
+
+
 async def test_whoever_may_have_missed_what_the_store_lost_is_told_that_everything_may_have_changed(join: Join, place: Place):
     a, b = await join(), await join()
     async with listening(a, b):

@@ -11,7 +11,7 @@ import random
 import pytest
 
 from moorage.streams.position import Position, base36, epoch_of, id_prefix, read_position, recoverable
-from tests.unit.streams.log_model import LogModel, Tail, random_log
+from tests.unit.streams.log_model import Entry, LogModel, Tail, random_log
 
 TAG, BIRTH = "aB3_-xYzQQQQQQQQQQQQQQ", 1_795_500_000_123
 
@@ -118,3 +118,8 @@ def test_a_stream_that_nobody_ever_opened_is_no_place_to_resume():
 
 def test_a_stream_that_is_open_and_silent_is_resumed_from_its_first_position():
     assert recoverable(Position("x", 0), Tail(head=0, lost=0, newest=None, open=True, entries=()))
+
+
+def test_a_stream_that_is_not_known_to_be_open_and_has_no_end_is_not_resumed():
+    entries = (Entry(3, last=False, stream="x"),)
+    assert not recoverable(Position("x", 2), Tail(head=3, lost=0, newest=None, open=False, entries=entries))
