@@ -86,6 +86,16 @@ async def test_a_get_stream_carries_what_its_own_process_says_and_no_positions(a
         assert [event.id for event in stream.seen] == [None, None], "an id would promise what no log keeps"
 
 
+async def test_of_two_get_streams_in_one_process_the_newer_stays(ann: Party, b: Replica):
+    async with ann.listening(b) as older:
+        assert await ann.call(b, "tell", 1, first=1, last=1) == "told"
+        await older.until(is_number(1))
+        async with ann.listening(b) as newer:
+            assert await older.rest() == []
+            assert await ann.call(b, "tell", 2, first=2, last=2) == "told"
+            await newer.until(is_number(2))
+
+
 async def test_a_session_outlives_a_restart_and_the_steps_of_a_rotation_but_not_its_key(http: httpx.AsyncClient):
     async with deployed(1, store=None) as fleet:
         [replica], old, new = fleet.replicas, fleet.sealing_key, sealing_key()

@@ -225,6 +225,20 @@ async def test_of_two_readers_of_a_stream_the_newer_stays(ann: Party, a: Replica
             assert numbers_of([await newer.message()]) == [1]
 
 
+async def test_a_call_that_is_resumed_before_its_cut_was_noticed_goes_on_with_the_newer_reader_alone(
+    ann: Party, a: Replica, b: Replica, tmp_path: Path
+):
+    async with ann.calling(a, "look", path=str(tmp_path / "x")) as older:
+        await older.until(lambda message: progress_of([message]) == [3])
+        async with ann.listening(b, older.seen[1].id) as newer:
+            assert progress_of([await newer.message()]) == [2]
+            assert await older.rest() == []
+            (tmp_path / "x").touch()
+            rest = await newer.rest()
+    assert progress_of(rest) == [3, 4]
+    assert text_of(rest[-1]) == "done with x"
+
+
 async def test_a_position_whose_events_are_gone_is_refused_and_never_answered_with_an_empty_stream(
     ann: Party, a: Replica, b: Replica, store: Redis
 ):
