@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from moorage.store.sessions import Held, Owned
-from tests.integration.shared.conftest import Start, events, holds, lose, until
+from tests.integration.shared.conftest import Start, events, holds, lose, ping, until
+from tests.services import Redis
+from tests.services.processes import free_ports
 
 pytestmark = pytest.mark.anyio
 
@@ -51,3 +53,20 @@ async def test_an_owner_that_was_succeeded_without_knowing_ends_its_streams_once
     await holds(lambda: listening.complete)
     assert b"retry: " in listening.body
     assert old.service.open_sessions == 0
+
+
+async def test_an_owner_that_lives_and_was_succeeded_hears_of_it_before_it_writes(start: Start, redis: Redis):
+    old, new = await start(), await start()
+    session = await old.begin()
+    listening = old.listen(session)
+    await until(listening, lambda it: b"id: " in it.body)
+    [living] = old.service._sessions()
+    with redis.client() as client:  # an address at which nobody listens, though the owner lives
+        [key] = client.scan_iter(f"*:s:{{{living.record.tag}}}")
+        client.hset(key, "address", f"127.0.0.1:{free_ports(1)[0]}")
+
+    assert await ping(new, session) == 200
+
+    await holds(lambda: listening.complete)
+    assert b"retry: " in listening.body
+    assert (old.service.open_sessions, new.service.open_sessions) == (0, 1)
