@@ -190,6 +190,7 @@ class Dispatcher:
     async def settle(self, session: Session, feed: Feed, registration: bytes, http: HttpExchange) -> None:
         """End the stream of a call whose owner was lost."""
         message, again = orphans.registered(registration)
+        feed.again = again
         try:
             floor = orphans.progress_seen(await feed.read()) if again else None
             if again and coerce_request_id(message.id) not in session.calls:  # nothing is awaited until it is there

@@ -48,10 +48,11 @@ class Feed:
     Attributes:
         name: The stream, in the log.
         reader: Who sees its events at once; whoever else comes back later reads them from the log.
+        again: Whether a later owner runs the call again.
         begun: Whether who reads it here was given a position to come back with.
     """
 
-    __slots__ = ("_lease", "_prefix", "_primes", "_registration", "begun", "name", "reader")
+    __slots__ = ("_lease", "_prefix", "_primes", "_registration", "again", "begun", "name", "reader")
 
     def __init__(self, lease: Lease, name: str, registration: bytes | None = None, *, primes: bool = False) -> None:
         """Begin or go on with a stream.
@@ -67,6 +68,7 @@ class Feed:
         self._prefix = id_prefix(lease.tag, lease.epoch, name).encode()
         self._registration = registration
         self.name = name
+        self.again = False
         self.begun = False
         self.reader: Reader | None = None
 
@@ -120,8 +122,9 @@ class Feed:
         except Fenced:
             if self.reader is None or self.reader.ended:
                 raise outcome_unknown() from None
-            if message.get("method") == _PROGRESS:
-                return  # whoever owns the session now may run the call again, and its progress must not fall back
+            if self.again and message.get("method") == _PROGRESS:
+                self.reader.end()  # whoever owns the session now runs the call again: progress that is not kept would be fallen behind
+                raise outcome_unknown() from None
             self._show(b"event: message\r\ndata: " + data + b"\r\n\r\n", last=last)
 
     async def join(self, reader: Reader, after: int, *, primes: bool) -> bool:

@@ -8,7 +8,7 @@ Source: docs/decisions/2026-11-24-ownership.md; MCP 2025-11-25, schema, "ToolAnn
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from mcp.server.mcpserver import MCPServer
 
@@ -68,10 +68,17 @@ def register(message: RequestMessage, *, repeatable: bool) -> bytes:
     return encode(kept)
 
 
-def registered(text: bytes) -> tuple[RequestMessage, bool]:
-    """The call that was kept, and whether it may run again."""
+class Registered(NamedTuple):
+    """A call that was kept, and whether it may run again."""
+
+    message: RequestMessage
+    again: bool
+
+
+def registered(text: bytes) -> Registered:
+    """Read what `register` wrote."""
     kept = cast("dict[str, Any]", decode_lenient(text))
-    return RequestMessage(kept["id"], kept["method"], kept.get("params")), bool(kept.get("again"))
+    return Registered(RequestMessage(kept["id"], kept["method"], kept.get("params")), bool(kept.get("again")))
 
 
 def progress_seen(entries: Iterable[Entry]) -> float | None:

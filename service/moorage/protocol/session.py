@@ -27,6 +27,7 @@ from moorage.protocol.call import Call
 from moorage.protocol.connection import SessionConnection
 from moorage.protocol.encoding import sse_event
 from moorage.protocol.feed import Feed
+from moorage.protocol.orphans import registered
 from moorage.protocol.reader import Reader
 from moorage.store.sessions import GET_STREAM, Fenced
 from moorage.streams.position import base36
@@ -98,7 +99,7 @@ class SessionCall(Call):
         self.feed: Feed | None = None
         self.reader: Reader | None = None
         self.floor: float | None = None
-        self.registration: Callable[[], bytes] = lambda: b"{}"
+        self.registration: Callable[[], bytes] = lambda: b'{"id":0,"method":""}'
 
     @property
     def message_metadata(self) -> ServerMessageMetadata:
@@ -137,7 +138,9 @@ class SessionCall(Call):
     def logged(self) -> Feed:
         """This call's stream in the log; the first time it is wanted, the response becomes its reader."""
         if self.feed is None:
-            self.feed = self.session.new_feed(self.registration())
+            registration = self.registration()
+            self.feed = self.session.new_feed(registration)
+            self.feed.again = registered(registration).again
             if not (self.client_gone or self.http.ended):
                 self._show_to_client(self.feed)
         return self.feed
