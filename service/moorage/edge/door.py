@@ -56,7 +56,7 @@ class Door:
             log.exception("http.failed")
             await http.respond_error(500, INTERNAL_ERROR, "Internal server error")
         finally:
-            http.observed.finish(http.status)
+            http.finish()
 
     async def _serve(self, http: HttpExchange) -> None:
         method, hop = http.scope["method"], http.headers.get(HEADER, b"")

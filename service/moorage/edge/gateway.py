@@ -72,7 +72,7 @@ class Gateway:
             log.exception("http.failed")
             await http.respond_error(500, INTERNAL_ERROR, "Internal server error")
         finally:
-            http.observed.finish(http.status)
+            http.finish()
 
     async def _serve(self, http: HttpExchange) -> None:
         if self._lifecycle.draining:

@@ -115,6 +115,12 @@ class HttpExchange:
             self._request = Request(self.scope, self.replay_body())
         return self._request
 
+    def finish(self) -> None:
+        """The exchange is over: report it, and cut the references to it from what it refers to, so that all of it is free at once."""
+        self.observed.finish(self.status)
+        self.scope.pop(SCOPE_KEY, None)
+        self._request = None
+
     @property
     def responded(self) -> bool:
         """Whether the response has begun."""
