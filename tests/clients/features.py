@@ -16,6 +16,8 @@ from tests.clients.stage import Stage
 MODERN: Final = "2026-07-28"
 """The revision without sessions; the others are of the handshake era."""
 
+_MOST_CONNECTS: Final = 30
+
 
 class Wrong(Exception):  # noqa: N818 - a verdict
     """The client saw something else than it should have."""
@@ -58,12 +60,27 @@ class Attempt:
 
     async def connect_elsewhere(self, process: str) -> Connection:
         """Connect another client, to a session that is owned by another process than this one."""
-        for _ in range(len(self.stage.fleet) * 2):
-            connection = await self.connect()
-            if (await connection.call("where")).text != process:
+        return await self._connect_where(lambda owner: owner != process, thinks=False)
+
+    async def connect_to(self, process: str, *, thinks: bool = False) -> Connection:
+        """Connect another client, to a session that is owned by this process."""
+        return await self._connect_where(lambda owner: owner == process, thinks=thinks)
+
+    async def _connect_where(self, wanted: Callable[[str], bool], *, thinks: bool) -> Connection:
+        for number in range(_MOST_CONNECTS):
+            connection = await self.connect(thinks=thinks)
+            if wanted((await connection.call("where")).text):
                 return connection
-            await connection.call("add", a=0, b=0)  # the round robin's next place is another one
-        raise Wrong("every session came to the same replica")
+            if number % len(self.stage.fleet) == 0:  # else a client's way of connecting may keep step with the round robin
+                await connection.call("add", a=0, b=0)
+            await self.end(connection)
+        raise Wrong("no session came to the replica in question")
+
+    async def kill(self, process: str) -> None:
+        """SIGKILL a replica, once for all the clients that try at the same time and when all of them are there."""
+        if await self.together.wait() == 0:
+            await self.stage.kill(process)
+        await self.together.wait()
 
     async def end(self, connection: Connection) -> None:
         """End a client before its time."""
@@ -81,7 +98,7 @@ class Feature:
 
     Attributes:
         absent: Why clients of a revision have no such thing, by revision.
-        at_once: Whether all clients may try it at the same time: it breaks nothing.
+        at_once: Whether all clients try it at the same time: it breaks nothing, or the same for all.
     """
 
     name: str

@@ -27,11 +27,12 @@ async def cut(attempt: Attempt) -> None:
 
 async def killed(attempt: Attempt) -> None:
     """The replica that runs a `readOnlyHint` call is killed: the call runs again elsewhere, and the client has its result."""
-    client, gate = await attempt.connect(), gates.shut()
+    victim, gate = await attempt.stage.victim(), gates.shut()
+    client = await attempt.connect_to(victim)
     call = client.begin("look", gate=gate)
-    owner = await client.first_progress(call)
+    expect("process", victim, await client.first_progress(call))
     mark = client.mark
-    await attempt.stage.kill(owner)
+    await attempt.kill(victim)
     attempt.stage.open(gate)
     expect("result", f"passed {gate}", (await client.finish(call)).text)
     expect("progress", [1, 2], client.progress(call))
@@ -52,21 +53,23 @@ async def killed_twice(attempt: Attempt) -> None:
 
 async def outcome_unknown(attempt: Attempt) -> None:
     """The replica that runs any other call is killed: the client has the error that says so, and goes on."""
-    client = await attempt.connect()
+    victim = await attempt.stage.victim()
+    client = await attempt.connect_to(victim)
     call = client.begin("change", gate=gates.shut())
-    await attempt.stage.kill(await client.first_progress(call))
+    expect("process", victim, await client.first_progress(call))
+    await attempt.kill(victim)
     expect("error", OUTCOME_UNKNOWN, await client.error(call))
     expect("sum", "3", (await client.call("add", a=1, b=2)).text)
 
 
 async def asked_again(attempt: Attempt) -> None:
     """The replica is killed while the user thinks about the question of a `readOnlyHint` call, which is asked again and has its answer."""
-    client = await attempt.connect(thinks=True)
-    owner = (await client.call("where")).text
+    victim = await attempt.stage.victim()
+    client = await attempt.connect_to(victim, thinks=True)
     call = client.begin("recognise")
     await client.asked()
     mark = client.mark
-    await attempt.stage.kill(owner)
+    await attempt.kill(victim)
     await client.streams(mark, resumed=True)
     await client.answer()
     expect("result", "It is Ada", (await client.finish(call)).text)
@@ -76,12 +79,12 @@ async def asked_again(attempt: Attempt) -> None:
 
 async def answered_late(attempt: Attempt) -> None:
     """The replica is killed while the user thinks about the question of any other call, whose outcome is told; the answer hurts nobody."""
-    client = await attempt.connect(thinks=True)
-    owner = (await client.call("where")).text
+    victim = await attempt.stage.victim()
+    client = await attempt.connect_to(victim, thinks=True)
     call = client.begin("greet")
     await client.asked()
     mark = client.mark
-    await attempt.stage.kill(owner)
+    await attempt.kill(victim)
     await client.streams(mark, resumed=True)
     mark = client.mark
     await client.answer()
@@ -110,12 +113,13 @@ async def served_elsewhere(attempt: Attempt) -> None:
 
 async def notices_kept(attempt: Attempt) -> None:
     """The replica that holds a client's GET stream is killed: what was published before the client is back is heard, too."""
-    listener = await attempt.connect()
+    victim = await attempt.stage.victim()
+    listener = await attempt.connect_to(victim)
     await listener.streams()
-    owner = (await listener.call("where")).text
-    speaker = await attempt.connect_elsewhere(owner)
+    speaker = await attempt.connect_elsewhere(victim)
     mark = listener.mark
-    await attempt.stage.kill(owner)
+    await attempt.kill(victim)
+    expect("streams opened before the notice", 0, listener.streams_opened(mark))
     await speaker.call("announce")
     await listener.told_of_change(mark)
     expect("a stream was opened", True, listener.streams_opened(mark) > 0)

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from tests.clients import gates
 from tests.services import Fleet, Partition, Redis, RoundRobin
-from tests.services.processes import until
+from tests.services.processes import accepts, until
 
 TARGET = "tests.clients.target:mcp"
 
@@ -30,6 +30,7 @@ class Stage:
     way: Partition
     gates: Path
     _killed: list[int] = field(default_factory=list[int])
+    _kills: int = 0
 
     @property
     def url(self) -> str:
@@ -44,12 +45,20 @@ class Stage:
         """Wait until somebody who waited at a gate was interrupted."""
         await anyio.to_thread.run_sync(until, lambda: gates.given_up(self.gates, gate), "the tool is interrupted", 10)
 
+    async def victim(self) -> str:
+        """The process that is to be killed next where nobody says which; the same one until a replica is killed."""
+        await self.whole()
+        return str(self.fleet[self._kills % len(self.fleet)].workers()[0])
+
     async def kill(self, process: str) -> None:
         """SIGKILL the replica that a worker process, named by its id, belongs to."""
         await self.whole()
         replica = next(each for each in self.fleet.replicas if each.running and int(process) in each.workers())
         self._killed.append(replica.number)
+        self._kills += 1
         await anyio.to_thread.run_sync(replica.kill)
+        # A thread that dies last still holds the port: what the balancer sends there is lost, as nothing is once the port is shut.
+        await anyio.to_thread.run_sync(until, lambda: not accepts(replica.port), f"replica {replica.number} listens no more", 10)
 
     async def roll(self) -> None:
         """Replace each replica, one after another, as a rolling update does."""

@@ -72,7 +72,8 @@ export function drive(connect) {
     try {
       write({ id: command.id, value: await actions[command.do](command) });
     } catch (error) {
-      write({ id: command.id, error: { code: error.code ?? null, message: String(error.message ?? error) } });
+      const cause = error.cause ? ` (${error.cause.code ?? ''} ${error.cause.message ?? error.cause})` : '';
+      write({ id: command.id, error: { code: error.code ?? null, message: `${command.do}: ${error.message ?? error}${cause}` } });
     }
   };
 

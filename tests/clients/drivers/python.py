@@ -99,9 +99,9 @@ class Driver:
             value = await getattr(self, f"do_{command['do']}")(command)
             write({"id": command["id"], "value": value})
         except McpError as error:
-            write({"id": command["id"], "error": {"code": error.error.code, "message": error.error.message}})
+            write({"id": command["id"], "error": {"code": error.error.code, "message": f"{command['do']}: {error.error.message}"}})
         except Exception as error:  # boundary: what a client raises is an observation
-            write({"id": command["id"], "error": {"code": None, "message": repr(error)}})
+            write({"id": command["id"], "error": {"code": None, "message": f"{command['do']}: {error!r}"}})
 
     async def do_connect(self, command: dict[str, Any]) -> dict[str, Any]:
         connection = self._connections[command["id"]] = Connection(command["id"], command["url"], thinks=command["thinks"])
