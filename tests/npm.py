@@ -34,7 +34,7 @@ def install(here: Path, cache: Path) -> None:
         NpmError: It cannot be installed.
     """
     wanted, stamp = hashlib.sha256((here / "package-lock.json").read_bytes()).hexdigest(), cache / "installed"
-    if stamp.is_file() and stamp.read_text() == wanted:
+    if (cache / "node_modules").is_dir() and stamp.is_file() and stamp.read_text() == wanted:
         return
     cache.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
@@ -57,18 +57,21 @@ def lock(here: Path) -> None:
     path.write_text(json.dumps(locked, indent=2) + "\n")
 
 
-def _npm(*command: str, cwd: Path) -> None:
+def node(*command: str | Path, cwd: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a program in Node.
+
+    Raises:
+        subprocess.TimeoutExpired: It did not end in time.
+    """
     environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+    return subprocess.run(
+        [str(part) for part in (NODE, *command)], cwd=cwd, env=environment, timeout=seconds, capture_output=True, text=True, check=False
+    )
+
+
+def _npm(*command: str, cwd: Path) -> None:
     try:
-        done = subprocess.run(
-            [str(NODE), str(_NPM), *command, *_OPTIONS],
-            cwd=cwd,
-            env=environment,
-            timeout=_SECONDS,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = node(_NPM, *command, *_OPTIONS, cwd=cwd, seconds=_SECONDS)
     except subprocess.TimeoutExpired as expired:
         raise NpmError(f"npm {command[0]} did not end within {_SECONDS} s") from expired
     if done.returncode != 0:

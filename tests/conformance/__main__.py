@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 
+from tests import npm
 from tests.conformance import suite
 from tests.conformance.modes import MODES, Mode, serving
 from tests.services import ServiceError
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
         modes = chosen(arguments)
         suite.install()
         passed, failed = (sum(counts) for counts in zip(*(prove(mode) for mode in modes), strict=True))
-    except (suite.SuiteError, ServiceError) as error:
+    except (npm.NpmError, suite.SuiteError, ServiceError) as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 2
     print(f"{passed} passed, {failed} failed")

