@@ -139,6 +139,13 @@ class AloneHome(Living):
             self._count_out(session.record, seconds=self._wall_clock() - session.record.created)
             await session.close()
 
+    def compact(self) -> None:
+        """See `Home`: of what many sessions left behind, each took a place among what was alive then."""
+        super().compact()
+        parked, ended = self._parked.items(), self._ended.items()
+        self._parked = {_copy(key): Known(known.owner, known.version, 0.0 + known.created, 0.0 + known.last_used) for key, known in parked}
+        self._ended = OrderedDict((_copy(key), 0.0 + until) for key, until in ended)  # a sum is a new object
+
     def _park(self, session: Session) -> None:
         record = session.record
         del self._living[record.key]

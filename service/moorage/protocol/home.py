@@ -69,8 +69,17 @@ class Home(Protocol):
         """How many sessions this process knows to be open."""
         ...
 
+    @property
+    def living(self) -> int:
+        """How many sessions are in memory."""
+        ...
+
     def sessions(self) -> Iterator[Session]:
         """Those that are in memory."""
+        ...
+
+    def compact(self) -> None:
+        """Many sessions have gone: let what is kept stand close together."""
         ...
 
     @property
@@ -148,6 +157,15 @@ class Living:
         self._instruments = instruments
         self._living: dict[bytes, Session] = {}
         self._owned: Counter[str] = Counter()
+
+    @property
+    def living(self) -> int:
+        """How many sessions are in memory."""
+        return len(self._living)
+
+    def compact(self) -> None:
+        """See `Home`."""
+        self._living = dict(self._living)
 
     def sessions(self) -> Iterator[Session]:
         """Those that are in memory."""

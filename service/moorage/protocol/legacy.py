@@ -18,6 +18,7 @@ import orjson
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
+from moorage.lifecycle.heap import give_back
 from moorage.protocol.accept import Accepts
 from moorage.protocol.connection import described_by
 from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
@@ -32,6 +33,7 @@ from moorage.sessions.identity import ClientTooLarge, SessionIds, SessionRecord
 from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import GET_STREAM, Fenced, Held, Owned
 from moorage.streams.position import read_position
+from moorage.telemetry.redaction import forget_digests
 
 if TYPE_CHECKING:
     from moorage.protocol.call import InFlight
@@ -87,6 +89,13 @@ class LegacyEndpoint:
         self._accepts = Accepts()
         self.open_streams = 0
         self.closing = False
+
+    def shrink(self) -> None:
+        """A crowd has left: what is kept for speed goes, what has to stay moves together, and the rest is the system's again."""
+        self._ids.forget()
+        forget_digests()
+        self.home.compact()
+        give_back()
 
     async def serve(self, http: HttpExchange, *, relayed: bool = False) -> None:
         """Answer one exchange; the body of a POST was read. One that another replica has relayed is answered here or not at all."""

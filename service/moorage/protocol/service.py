@@ -24,6 +24,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import MCPServer
 
+from moorage.lifecycle.heap import Crowd
 from moorage.protocol import sdk
 from moorage.protocol.alone import AloneHome
 from moorage.protocol.call import InFlight
@@ -140,12 +141,20 @@ class McpService:
             if self.replication is not None:
                 self._notices.connect(self.replication.bus)
                 await self.replication.start(tasks, self._notices.receive)
-            tasks.start_soon(_tend_forever, legacy)
+            tasks.start_soon(self._tend_forever, legacy)
             yield
             await legacy.home.close()
             if self.replication is not None:
                 await self.replication.close()
             tasks.cancel_scope.cancel()
+
+    async def _tend_forever(self, legacy: LegacyEndpoint) -> None:
+        crowd = Crowd(asyncio.get_running_loop().time)
+        while True:
+            await asyncio.sleep(_TEND_EVERY_SECONDS)
+            await _contained(legacy.home.tend)
+            if crowd.has_left(legacy.home.living + self.open_streams):
+                legacy.shrink()
 
     def _make_legacy(self, lifespan_state: Any, tasks: anyio.abc.TaskGroup) -> LegacyEndpoint:
         settings, clock, mint = self._settings, asyncio.get_running_loop().time, os.urandom(MINT_BYTES)
@@ -290,12 +299,6 @@ async def _contained(work: Callable[[], Awaitable[None]]) -> None:
         await work()
     except Exception:  # boundary: one session's fault must not reach another
         log.exception("task.failed")
-
-
-async def _tend_forever(legacy: LegacyEndpoint) -> None:
-    while True:
-        await asyncio.sleep(_TEND_EVERY_SECONDS)
-        await _contained(legacy.home.tend)
 
 
 def _is_legacy(protocol_version: bytes | None) -> bool:

@@ -136,6 +136,10 @@ class SessionIds:
             return None
         return record
 
+    def forget(self) -> None:
+        """Remember no id that was opened before."""
+        self._opened.clear()
+
     def _unseal(self, name: str) -> SessionRecord | None:
         if len(name) > MAX_ID_CHARACTERS or not name.startswith(PREFIX):
             return None

@@ -22,6 +22,11 @@ def short(session_id: str) -> str:
     return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+def forget_digests() -> None:
+    """Remember no session id."""
+    short.cache_clear()
+
+
 def redact(text: str) -> str:
     """Return a text without bearer tokens and without keys of our own making."""
     return _SECRETS.sub("[redacted]", text)

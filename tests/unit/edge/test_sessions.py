@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import anyio
 import pytest
 
+from moorage.protocol.exchange import HttpExchange
+from moorage.protocol.session import Session
 from moorage.security.api_keys import stored_line
 from tests.comparison.wire import Exchange
 from tests.unit.edge.conftest import Harbour, Start, error, header
@@ -179,3 +182,38 @@ async def test_a_session_is_reinitialized_in_place_and_other_methods_are_not_all
     assert (await harbour.session({"mcp-session-id": session})).status == 200
     refused = await harbour.ask("PUT", {"mcp-session-id": session})
     assert (refused.status, header(refused, "allow")) == (405, "GET, POST, DELETE")
+
+
+def alive(kind: type) -> int:
+    """How many objects of a type there are, garbage among them."""
+    return sum(type(found) is kind for found in gc.get_objects())
+
+
+async def test_what_is_over_is_gone_before_the_garbage_collector_comes(start: Start) -> None:
+    harbour = await start()
+    gc.collect()
+    gc.disable()
+    try:
+        session = await begun(harbour)
+        answered = harbour.legacy(session, call("quick"))
+        await answered.finished()
+        assert answered.status == 200
+        assert (await harbour.ask("DELETE", {"mcp-session-id": session})).status == 200
+        assert (alive(HttpExchange), alive(Session)) == (0, 0)
+    finally:
+        gc.enable()
+
+
+async def test_when_a_crowd_has_left_the_sessions_that_stay_are_what_they_were(start: Start) -> None:
+    harbour = await start(sessions={"park_after_seconds": 0})
+    service = harbour.app.state.service
+    parked, ended = await begun(harbour), await begun(harbour)
+    assert (await harbour.ask("DELETE", {"mcp-session-id": ended})).status == 200
+    await service._the_legacy.home.tend()
+    living = await begun(harbour)
+    service._the_legacy.shrink()
+    assert service.open_sessions == 2
+    answers = [harbour.legacy(name, call("quick")) for name in (parked, living, ended)]
+    for answer in answers:
+        await answer.finished()
+    assert [answer.status for answer in answers] == [200, 200, 404]
