@@ -123,7 +123,7 @@ async def test_offsets_that_do_not_join_are_refused(join: Join):
     lease = await a.create("tag")
     await append(lease, event("g"), event("g"))
     lease._head = 1  # as of somebody who does not know what was written
-    with pytest.raises(Fenced):
+    with anyio.fail_after(WITHIN), pytest.raises(Fenced):  # at once, and not when the lease is over
         await append(lease, event("g"), event("g"))
     assert not lease.valid
 
