@@ -140,7 +140,7 @@ async def test_a_replica_that_hangs_is_succeeded_and_does_no_harm_when_it_goes_o
     finally:
         a.resume()
     await apart(a.logged, lambda line: "owner.lapsed" in line)
-    assert await ann.call(a, "tell", 4, first=4, last=4) == "told"
+    assert await eventually(lambda: _told(ann, a, 4), "A serves under another name") == "told"
     async with ann.listening(a, seen) as stream:
         kept = [2, 3, 4] if outcome == "told" else [3, 4]
         assert numbers_of([await stream.message() for _ in kept]) == kept, "what A did after its time is fenced"
