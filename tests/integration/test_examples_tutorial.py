@@ -99,8 +99,8 @@ def test_the_values_mount_the_key_ask_callers_for_one_and_publish_the_host() -> 
     mounts = {mount["name"]: mount["mountPath"] for mount in rendered.container["volumeMounts"]}
     assert mounts["tavily"] == "/etc/tavily"
     secrets = {volume["secret"]["secretName"] for volume in rendered.pod["spec"]["volumes"] if "secret" in volume}
-    assert secrets == {"tavily", "search-keys"}
-    assert rendered.all("Secret") == []
+    assert secrets == {"tavily", "search-keys", "web-moorage-sealing-keys"}
+    assert [secret["metadata"]["name"] for secret in rendered.all("Secret")] == ["web-moorage-sealing-keys"]
     assert rendered.config["security"]["allow_anonymous"] is False
     assert "search.example.com" in rendered.config["security"]["allowed_hosts"]
     assert rendered.one("Ingress")["spec"]["tls"][0]["hosts"] == ["search.example.com"]
