@@ -93,6 +93,15 @@ class Events:
             pass
         return message
 
+    async def some(self, most: int) -> list[dict[str, Any]]:
+        """The next messages, fewer if the stream ends before."""
+        found: list[dict[str, Any]] = []
+        with anyio.fail_after(WITHIN):
+            while len(found) < most and (event := await self._next()) is not None:
+                if event.data is not None:
+                    found.append(event.data)
+        return found
+
     async def rest(self) -> list[dict[str, Any]]:
         """All messages up to the end of the stream."""
         found: list[dict[str, Any]] = []
@@ -154,6 +163,15 @@ class Party:
         async with self.stream(replica, last) as response:
             assert response.status_code == 200, await response.aread()
             yield Events(response)
+
+    async def hear(self, replica: Replica, last: str | None, count: int) -> list[dict[str, Any]]:
+        """So many messages after a position, on as many streams as it takes."""
+        found: list[dict[str, Any]] = []
+        while len(found) < count:
+            async with self.listening(replica, last) as events:
+                found += await events.some(count - len(found))
+                last = events.last or last
+        return found
 
     @asynccontextmanager
     async def stream(self, replica: Replica, last: str | None = None) -> AsyncGenerator[httpx.Response]:

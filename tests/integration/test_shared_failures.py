@@ -255,14 +255,13 @@ async def test_a_parked_session_keeps_its_events_and_what_it_listens_to(restless
     party, other = await Party.begin(http, a), await Party.begin(http, b)
     assert (await party.post(a, request("resources/subscribe", {"uri": "ship://argo"}))).status_code == 200
     async with party.listening(a) as stream:
-        await party.call(a, "tell", first=1, last=2)
-        await stream.until(is_number(1))
-        seen = stream.last
+        seen = (await stream.event()).id
+    await party.call(a, "tell", first=1, last=2)
     assert await eventually(lambda: _is_zero(http, a, "moorage_sessions_active"), "A has let go of it")
     assert await other.call(b, "publish", uri="ship://argo") == "published"
-    async with party.listening(b, seen) as stream:
-        assert numbers_of([await stream.message()]) == [2]
-        assert (await stream.message())["params"] == {"uri": "ship://argo"}
+    *told, updated = await party.hear(b, seen, 3)
+    assert numbers_of(told) == [1, 2]
+    assert updated["params"] == {"uri": "ship://argo"}
     for each in (party, other):
         assert (await each.delete(a)).status_code == 200
 
@@ -278,8 +277,7 @@ async def test_an_old_stream_ends_with_a_hint_and_its_client_resumes_it_without_
             assert stream.last is not None
             last = stream.last
         await party.call(a, "tell", turn, first=2 * turn + 1, last=2 * turn + 1)
-    async with party.listening(a, last) as stream:
-        numbers += numbers_of([await stream.message()])
+    numbers += numbers_of(await party.hear(a, last, 1))
     assert numbers == list(range(6))
     assert (await party.delete(a)).status_code == 200
 
@@ -295,8 +293,7 @@ async def test_a_position_that_was_trimmed_is_refused_and_a_later_one_is_honoure
     assert ids[0] == first
     for replica in (a, b):
         assert [await party.refused_stream(replica, each) for each in ids[:5]] == [POSITION_LOST] * 5
-    async with party.listening(b, ids[5]) as stream:
-        assert numbers_of([await stream.message() for _ in range(10)]) == list(range(6, 16))
+    assert numbers_of(await party.hear(b, ids[5], 10)) == list(range(6, 16))
     assert (await party.delete(a)).status_code == 200
 
 
