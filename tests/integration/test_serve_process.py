@@ -90,6 +90,19 @@ async def test_a_worker_that_dies_is_replaced() -> None:
             await Legacy.begin(http, server.url)
 
 
+async def test_a_worker_whose_inside_fails_ends_and_is_replaced_instead_of_serving_half() -> None:
+    async with serving(target=Path(__file__).with_name("failing_inside.py")) as server:
+        [before] = server.workers()
+        seen = len(server.lines)
+        body, headers = modern("tools/call", {"name": "breaks", "arguments": {}})
+        async with client() as http:
+            await http.post(f"{server.url}/mcp", json=body, headers=headers)
+        await server.logged(lambda line: "serving.failed" in line, seen)
+        await server.logged(lambda line: "serving.ready" in line, seen)
+        [after] = server.workers()
+    assert after != before
+
+
 async def test_workers_do_not_outlive_a_master_that_is_killed() -> None:
     async with serving(SERVER__WORKERS="2") as server:
         await server.all_ready(2)
