@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 from bench import wire
 
 VERSION = "2025-11-25"
-_AT_ONCE = 4
-"""Few, so that the server is not busy with them alone and does what it does beside."""
+_AT_ONCE = 32
 _CAPABILITIES = {"elicitation": {}, "sampling": {}, "roots": {"listChanged": True}}
 
 Item = TypeVar("Item")
@@ -81,7 +80,9 @@ async def open_session(connection: wire.Connection, port: int, token: str | None
     return session
 
 
-async def each(port: int, items: Sequence[Item], do: Callable[[wire.Connection, Item], Awaitable[Made]]) -> list[Made]:
+async def each(
+    port: int, items: Sequence[Item], do: Callable[[wire.Connection, Item], Awaitable[Made]], at_once: int = _AT_ONCE
+) -> list[Made]:
     """Do something for each item, over a few connections that are closed afterwards."""
     left, made = list(reversed(items)), []
 
@@ -91,15 +92,15 @@ async def each(port: int, items: Sequence[Item], do: Callable[[wire.Connection, 
             made.append(await do(connection, left.pop()))
         connection.close()
 
-    await asyncio.gather(*(work() for _ in range(min(_AT_ONCE, len(items)))))
+    await asyncio.gather(*(work() for _ in range(min(at_once, len(items)))))
     return made
 
 
-async def open_sessions(port: int, number: int, token: str | None = None) -> list[Session]:
-    """Open sessions, a few at a time."""
-    return await each(port, range(number), lambda connection, _: open_session(connection, port, token))
+async def open_sessions(port: int, number: int, token: str | None = None, at_once: int = _AT_ONCE) -> list[Session]:
+    """Open sessions, some at a time."""
+    return await each(port, range(number), lambda connection, _: open_session(connection, port, token), at_once)
 
 
 async def end_sessions(sessions: Sequence[Session]) -> None:
-    """End sessions, a few at a time."""
+    """End sessions, some at a time."""
     await each(sessions[0].port, sessions, lambda connection, session: connection.ask(session.end()))

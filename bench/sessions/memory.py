@@ -11,16 +11,22 @@ from bench.sessions.client import Session, each, end_sessions, open_sessions
 from bench.sessions.page import Figure, at_most
 from bench.sessions.setups import Setup, bare
 
-FEW, MANY = 2_000, 10_000
+FEW, SOME, MANY = 2_000, 4_000, 10_000
 _WARM = 1_100
 """More than any cache of the service remembers of sessions."""
 
 _WARM_STREAMS = 50
-_PARK_SECONDS = 0
+_PARKED_SECONDS = 2.0
 _SETTLE_SECONDS = 60.0
 _IDLE_SHARE = 0.03
-_CLOSED_SECONDS = 7.0
+_CLOSED_SECONDS = 6.0
 """uvicorn keeps what belongs to a closed connection for the 5 s of its keep-alive time-out."""
+
+_GIVEN_BACK_SECONDS = 14.0
+"""Free memory is given back to the system 10 s after most sessions have ended."""
+
+_FEW_AT_ONCE = 4
+"""So that the server is not busy with them alone, and has time to park what it does not need."""
 
 
 @dataclass
@@ -40,9 +46,9 @@ class Grown:
         await self.end()
         self.base = self.peak = self.server.memory_kib()
 
-    async def open(self, number: int) -> None:
+    async def open(self, number: int, at_once: int = 32) -> None:
         """Open sessions until there are so many, each with one call made."""
-        made = await open_sessions(self.server.port, number - len(self.sessions))
+        made = await open_sessions(self.server.port, number - len(self.sessions), at_once=at_once)
         await each(self.server.port, made, lambda connection, session: connection.ask(session.call()))
         self.sessions += made
 
@@ -62,13 +68,13 @@ class Grown:
 
         self.streams += await each(self.server.port, self.sessions[len(self.streams) : number], listen)
 
-    async def end(self) -> None:
+    async def end(self, pause: float = _CLOSED_SECONDS) -> None:
         """Close every stream and end every session."""
         for connection in self.streams:
             connection.close()
         await end_sessions(self.sessions)
         self.sessions, self.streams = [], []
-        await asyncio.sleep(_CLOSED_SECONDS)
+        await asyncio.sleep(pause)
 
     async def above(self, than: int, number: int, *, pause: float = 0.0) -> float:
         """KiB each of a number of things, when the server has no more to do; what it has to do begins within the pause."""
@@ -94,12 +100,13 @@ class Grown:
 async def measure() -> list[Figure]:
     """One server after another, each with a process of its own."""
     with servers.store() as store:
-        idle = bare().having(MOORAGE_SESSIONS__PARK_AFTER_SECONDS=str(_PARK_SECONDS))
+        idle = bare().having(MOORAGE_SESSIONS__PARK_AFTER_SECONDS="0")
         live = bare().having(MOORAGE_SESSIONS__PARK_AFTER_SECONDS="3600")
         return [
             *await _live("SDK", servers.peer("sdk"), FEW),
-            *await _live("no store", _moorage(live), MANY, session=None, stream=16.0, kept=25.0),
-            *await _live("Redis", _moorage(live.with_store(store)), FEW, session=None, stream=16.0, kept=25.0),
+            *await _live("no store", _moorage(live), MANY, stream=16.0, kept=25.0),
+            *await _live("no store, PYTHONMALLOC=malloc", _moorage(live.having(PYTHONMALLOC="malloc")), SOME, stream=16.0, kept=25.0),
+            *await _live("Redis", _moorage(live.with_store(store)), FEW, stream=16.0, kept=25.0),
             *await _parked("no store", _moorage(idle)),
             *await _parked("Redis", _moorage(idle.with_store(store))),
         ]
@@ -113,7 +120,6 @@ async def _live(
     name: str,
     starting: AbstractContextManager[servers.Server],
     number: int,
-    session: float | None = None,
     stream: float | None = None,
     kept: float | None = None,
 ) -> list[Figure]:
@@ -121,30 +127,29 @@ async def _live(
     with ExitStack() as running:
         grown = Grown(running.enter_context(starting))
         await grown.warm()
-        await grown.open(number)
-        a_session = await grown.above(grown.base, number)
+        await grown.open(_WARM)  # into the room that those before them left
+        before = grown.server.memory_kib()
+        await grown.open(_WARM + number)
+        a_session = await grown.above(before, number)
         before = grown.server.memory_kib()
         await grown.stream(number)
         a_stream = await grown.above(before, number)
-        await grown.end()
+        await grown.end(_GIVEN_BACK_SECONDS)
         return [
-            at_most(f"{name}: a session of {number:,}, in use lately", a_session, "KiB", session),
+            at_most(f"{name}: a session of {number:,}, in use lately", a_session, "KiB"),
             at_most(f"{name}: an open GET stream of {number:,}, beside its session", a_stream, "KiB", stream),
             at_most(f"{name}: what is kept of it after all have ended", grown.kept(), "%", kept, digits=0),
         ]
 
 
 async def _parked(name: str, starting: AbstractContextManager[servers.Server]) -> list[Figure]:
-    """Sessions that have been silent, few and then many."""
+    """Sessions that come one after another and fall silent."""
     with ExitStack() as running:
         grown = Grown(running.enter_context(starting))
         await grown.warm()
-        await grown.open(FEW)
-        few = await grown.above(grown.base, FEW, pause=_PARK_SECONDS + 1)
-        between = grown.server.memory_kib()
-        await grown.open(MANY)
-        each_more = await grown.above(between, MANY - FEW, pause=_PARK_SECONDS + 1)
-        return [
-            at_most(f"{name}: an idle session of {FEW:,}", few, "KiB", 1.0, digits=2),
-            at_most(f"{name}: an idle session more, up to {MANY:,}", each_more, "KiB", 1.0, digits=2),
-        ]
+        await grown.open(FEW, _FEW_AT_ONCE)
+        await grown.above(grown.base, FEW, pause=_PARKED_SECONDS)
+        before = grown.server.memory_kib()
+        await grown.open(MANY, _FEW_AT_ONCE)
+        a_session = await grown.above(before, MANY - FEW, pause=_PARKED_SECONDS)
+        return [at_most(f"{name}: an idle session, from {FEW:,} to {MANY:,}", a_session, "KiB", 1.0, digits=2)]
