@@ -133,6 +133,8 @@ class LegacyEndpoint:
                 if session is not None:
                     await self._dispatcher.dispatch(http, session, message)
                     session.last_used = self._clock()
+                    if not isinstance(message, RequestMessage):
+                        session.rest()  # many clients say that they are there, and then nothing for long
                     if not self.home.accepting:
                         await self.home.rest(session)
 
@@ -258,6 +260,7 @@ class LegacyEndpoint:
         http.session_id = name
         opening = Session(self._around, name, record, None, self._clock())
         answer = await self._dispatcher.run(self._dispatcher.call(http, opening, message), message)
+        opening.rest()  # the typed form of what the client said is not wanted again
         if answer is None:
             await http.respond_error(503, INTERNAL_ERROR, "The server is shutting down", request_id=message.id, headers=[RETRY_AFTER])
         elif "result" in answer and isinstance(refused := await self.home.admit(name, record, opening), Refused):
