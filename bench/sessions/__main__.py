@@ -30,17 +30,20 @@ PARTS: dict[str, tuple[str, str, Callable[[], Awaitable[list[Figure]]]]] = {
     ),
     "memory": (
         "Memory",
-        "Proportional set size of the server's processes, after what was closed is gone; what Redis holds is not counted.",
+        "Proportional set size of the server's processes, after what was closed is gone; what Redis holds is not counted. A session *in use "
+        "lately* is in memory (`sessions.park_after_seconds`), an *idle* one is not. Python's own allocator returns memory only where "
+        "nothing at all is left on a mebibyte; with `PYTHONMALLOC=malloc` in the environment a call costs some 5 % more CPU, and nearly "
+        "all comes back (`lifecycle/heap.py`).",
         memory.measure,
     ),
     "relay": (
         "Relay",
-        "One call at a time, in turn at the owner of the session and at another replica; the difference of the two.",
+        "One call at a time, in turn at the owner of the session and at another replica; the difference of the two. Both replicas share a core.",
         lambda: relay.measure(pairs=1000),
     ),
     "takeover": (
         "Takeover",
-        "From the SIGKILL of the owner to the first result at another replica, which asks it again at once when it gets an error.",
+        "From the SIGKILL of the owner's processes to the first result at another replica, whose client asks again 10 ms after an error.",
         lambda: takeover.measure(kills=10, sessions=12),
     ),
 }

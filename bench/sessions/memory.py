@@ -42,15 +42,18 @@ class Grown:
     async def warm(self) -> None:
         """Have everything allocated that is allocated once."""
         await self.open(_WARM)
+        await self.use()
         await self.stream(_WARM_STREAMS)
         await self.end()
         self.base = self.peak = self.server.memory_kib()
 
     async def open(self, number: int, at_once: int = 32) -> None:
-        """Open sessions until there are so many, each with one call made."""
-        made = await open_sessions(self.server.port, number - len(self.sessions), at_once=at_once)
-        await each(self.server.port, made, lambda connection, session: connection.ask(session.call()))
-        self.sessions += made
+        """Open sessions until there are so many."""
+        self.sessions += await open_sessions(self.server.port, number - len(self.sessions), at_once=at_once)
+
+    async def use(self) -> None:
+        """Make a call in each session."""
+        await each(self.server.port, self.sessions, lambda connection, session: connection.ask(session.call()))
 
     async def stream(self, number: int) -> None:
         """Open the GET streams of so many of the sessions.
@@ -130,6 +133,7 @@ async def _live(
         await grown.open(_WARM)  # into the room that those before them left
         before = grown.server.memory_kib()
         await grown.open(_WARM + number)
+        await grown.use()
         a_session = await grown.above(before, number)
         before = grown.server.memory_kib()
         await grown.stream(number)
