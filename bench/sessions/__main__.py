@@ -30,15 +30,15 @@ PARTS: dict[str, tuple[str, str, Callable[[], Awaitable[list[Figure]]]]] = {
     ),
     "memory": (
         "Memory",
-        "Proportional set size of the server's processes, after what was closed is gone; what Redis holds is not counted. A session *in use "
-        "lately* is in memory (`sessions.park_after_seconds`), an *idle* one is not. Python's own allocator returns memory only where "
+        "Proportional set size of the server's processes, after what was closed is gone; what Redis holds is not counted. A session *in "
+        "use lately* is in memory (`sessions.park_after_seconds`), an *idle* one is not. Python's own allocator returns memory only where "
         "nothing at all is left on a mebibyte; with `PYTHONMALLOC=malloc` in the environment a call costs some 5 % more CPU, and nearly "
         "all comes back (`lifecycle/heap.py`).",
         memory.measure,
     ),
     "relay": (
         "Relay",
-        "One call at a time, in turn at the owner of the session and at another replica; the difference of the two. Both replicas share a core.",
+        "One call at a time, in turn at the owner of the session and at another replica, and the difference. Both have the one core.",
         lambda: relay.measure(pairs=1000),
     ),
     "takeover": (
