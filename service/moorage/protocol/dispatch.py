@@ -24,7 +24,8 @@ from moorage.protocol.encoding import encode, sse_event
 from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.messages import NotificationMessage, ReplyMessage, RequestMessage
 from moorage.protocol.reader import Reader
-from moorage.protocol.session import Session, SessionCall, read_stream
+from moorage.protocol.session import Session, read_stream
+from moorage.protocol.session_call import SessionCall
 from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Fenced
 
