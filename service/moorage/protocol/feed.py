@@ -119,13 +119,15 @@ class Feed:
                 offset = await self._append(Write("last" if last else "event", self.name, data))
                 self.begun = True
                 self._show(_frame(self.event_id(offset), data), last=last)
-        except Fenced:
+        except Fenced as fenced:
             if self.reader is None or self.reader.ended:
                 raise outcome_unknown() from None
             if self.again and message.get("method") == _PROGRESS:
                 self.reader.end()  # whoever owns the session now runs the call again: progress that is not kept would be fallen behind
                 raise outcome_unknown() from None
-            self._show(b"event: message\r\ndata: " + data + b"\r\n\r\n", last=last)
+            # What the log may have is shown under the id that it has there: a client that comes back with it is told apart by the log.
+            shown = _frame(self.event_id(fenced.unsure), data) if fenced.unsure else b"event: message\r\ndata: " + data + b"\r\n\r\n"
+            self._show(shown, last=last)
 
     async def join(self, reader: Reader, after: int, *, primes: bool) -> bool:
         """Make this the live reader, after what it missed; False when that cannot be told without a gap.

@@ -26,7 +26,15 @@ _RETRY_SECONDS: Final = 0.1
 
 
 class Fenced(Exception):  # noqa: N818 - an outcome: somebody else owns the session now
-    """The session has another owner, or none, or this process had to give it up."""
+    """The session has another owner, or none, or this process had to give it up.
+
+    Attributes:
+        unsure: The offset of an event of which nobody knows whether the log has it; 0 when it has not.
+    """
+
+    def __init__(self, unsure: int = 0) -> None:
+        super().__init__()
+        self.unsure = unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +251,12 @@ class Lease:
         arguments += [limits.log_events, limits.log_bytes, self.bus]
         for write in writes:
             arguments += [write.kind, write.stream, write.data]
+        unsure = 0
         while self.valid:
             try:
                 answer = await self._sessions.store.run("append", self._keys(), *arguments)
             except StoreUnavailable:
+                unsure = first
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             if answer != 1:
@@ -254,7 +264,7 @@ class Lease:
             self._head += sum(write.kind != "open" for write in writes)
             return first
         self.give_up()
-        raise Fenced
+        raise Fenced(unsure)
 
     async def read(self, stream: str, after: int) -> Tail:
         """Read what follows a position.

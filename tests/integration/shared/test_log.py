@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Write
 from tests.integration.shared.conftest import Replica, Start, events, lose, ping, until
 from tests.services import Redis
@@ -99,6 +100,34 @@ async def test_a_store_that_goes_back_to_older_data_under_a_living_owner_leaves_
     up_to_date = replica.listen(session, second)
     await until(up_to_date, lambda it: b"fourth" in it.body)
     assert [message["method"] for _, message in events(up_to_date) if message] == ["notifications/third", "notifications/fourth"]
+
+
+async def test_an_event_that_the_log_has_without_its_owner_knowing_is_not_seen_twice(start: Start):
+    first, second = await start(), await start()
+    session = await first.begin()
+    call = first.call(session, "once", 7)
+    await until(call, lambda it: b"id: " in it.body)
+    [running] = next(first.service._sessions()).calls.values()
+    store: Any = first.service.replication.store  # type: ignore[union-attr]
+    run = store.run
+
+    async def unanswered(name: str, *arguments: Any) -> Any:
+        answer = await run(name, *arguments)
+        if name == "append":
+            await lose(first)
+            raise StoreUnavailable("the answer did not come")
+        return answer
+
+    store.run = unanswered
+    await running.emit({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": 1}})
+    store.run = run
+    await until(call, lambda it: b"notifications/message" in it.body)
+    call.leave()
+
+    resumed = second.listen(session, events(call)[-1][0])
+    await resumed.finished()
+    first.release.set()
+    assert [message["error"]["code"] for _, message in events(resumed) if message] == [-32011]
 
 
 async def test_a_position_of_an_event_that_the_store_went_back_behind_is_refused_by_the_next_owner(start: Start, redis: Redis):
