@@ -166,7 +166,7 @@ async def _ending_with_the_service(lifecycle: Lifecycle) -> AsyncGenerator[None,
     """End the process when what runs beside its requests fails: the server itself would go on without probes, drain and store."""
     try:
         yield
-    except Exception:
+    except Exception:  # boundary: whoever calls from outside must not find a server that answers and owns nothing
         if lifecycle.phase in (Phase.READY, Phase.DRAINING):
             log.exception("serving.failed", effect="the process ends")
             signal.raise_signal(signal.SIGTERM)

@@ -58,7 +58,7 @@ class Owned:
     Attributes:
         lease: What to write through.
         calls: What registered each call that was streaming when the last owner was lost, by stream.
-        notes: What the last owner noted with `Lease.note`.
+        notes: What the last owner noted with `Lease.keep`.
         bus: How far its change notices had come.
         streamed: Whether the session ever had a GET stream.
         succeeds: Whether the last owner was lost, and did not hand over.
