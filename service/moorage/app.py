@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from fastapi import FastAPI
 
 from moorage import __version__
 from moorage.admin.probes import AdminApp, Check, about
+from moorage.edge.bodies import BodyBudget
 from moorage.edge.door import Door
 from moorage.edge.gateway import Gateway
 from moorage.edge.http import bounded_protocol
@@ -28,6 +30,7 @@ from moorage.lifecycle.drain import Step, run_drain
 from moorage.lifecycle.phase import Lifecycle, Phase
 from moorage.lifecycle.side_server import SideServer
 from moorage.lifecycle.signals import chain_sigterm
+from moorage.limits.tenants import Tenants
 from moorage.protocol.service import NO_STORE_HINT, McpService
 from moorage.protocol.target import load_target
 from moorage.security.api_keys import key_source
@@ -89,9 +92,11 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     loaded = load_target(_target_of(settings)) if target is None else target
     telemetry = bootstrap.start(settings.telemetry, service_name=loaded.name, version=__version__)
     keys = sealing_keys(settings.security)
-    service = McpService(loaded, settings, telemetry.instruments, keys)
     observer = Observer(tracer=telemetry.tracer, instruments=telemetry.instruments, log=structlog.get_logger("moorage.mcp"))
     source = key_source(settings.security)
+    tenants = Tenants(lambda: 0 if source is None else len(source.ring.names), settings.tenants.seen_seconds, time.monotonic)
+    service = McpService(loaded, settings, telemetry.instruments, keys, tenants)
+    bodies = BodyBudget(settings.http, settings.tenants.reserve, tenants)
     authenticator = Authenticator(source, anonymous=source is None or settings.security.allow_anonymous)
     origins = OriginPolicy(settings.security.allowed_origins)
     app = MoorageApp(title=service.name, version=service.version or __version__, openapi_url=None, lifespan=_lifespan)
@@ -103,6 +108,8 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
         origins=origins,
         cors=Cors(origins),
         authenticator=authenticator,
+        tenants=tenants,
+        bodies=bodies,
         limits=settings.http,
         allow_anonymous=settings.security.allow_anonymous,
     )
@@ -113,6 +120,7 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     app.state.authenticator = authenticator
     app.state.keys = keys
     app.state.observer = observer
+    app.state.bodies = bodies
     app.add_api_route("/", _front_page, methods=["GET"], response_model=None, include_in_schema=False)
     telemetry.instrument_fastapi(app)
     return app

@@ -168,11 +168,27 @@ class HttpSettings(Section):
     )
     max_in_flight: int = setting(
         1024,
-        "Calls that run at one time in a process; more get 503 with Retry-After. Streams are not counted.",
+        "Calls that run at one time in a process, relayed ones too; more are refused and told when to try again. Streams are not counted.",
         unit="calls",
         ge=1,
         le=100_000,
         reason="Beyond this, waiting makes every call late; a refusal lets the client try another replica.",
+    )
+    max_bodies: int = setting(
+        1024,
+        "Request bodies that are read at one time in a process; more get 503 with Retry-After.",
+        unit="bodies",
+        ge=2,
+        le=100_000,
+        reason="As many as may run; one part in eight is for bodies up to 64 KiB, so that answers get in beside uploads.",
+    )
+    max_bodies_bytes: int = setting(
+        64 * MEBIBYTE,
+        "Bytes of request bodies that are being read at one time in a process; more get 503 with Retry-After.",
+        unit="bytes",
+        ge=4 * KIBIBYTE,
+        le=16 * 1024 * MEBIBYTE,
+        reason="Sixteen of the largest bodies at once; unfinished uploads do not fill a pod.",
     )
     ping_seconds: float = setting(
         15.0,
@@ -186,6 +202,36 @@ class HttpSettings(Section):
         False,
         "Answer every call as one JSON document; progress is dropped.",
         reason="A stream costs nothing until a tool reports something.",
+    )
+
+    @model_validator(mode="after")
+    def _largest_body_fits(self) -> "HttpSettings":
+        if self.max_bodies_bytes < 4 * self.max_body_bytes:
+            raise ValueError(
+                f"http.max_bodies_bytes={self.max_bodies_bytes} leaves no room for several bodies of"
+                f" http.max_body_bytes={self.max_body_bytes}: set it to at least {4 * self.max_body_bytes}"
+            )
+        return self
+
+
+class TenantSettings(Section):
+    """How principals share one process."""
+
+    reserve: float = setting(
+        0.25,
+        "Part of each bound (bodies, calls, streams, questions, sessions) that one principal cannot hold while there are others.",
+        unit="part",
+        ge=0,
+        le=0.9,
+        reason="Alone, a principal may use everything; once there is a second one, a quarter stays free for it.",
+    )
+    seen_seconds: float = setting(
+        3600.0,
+        "How long a principal that was seen counts as another one; who has a key in the configuration always does.",
+        unit="seconds",
+        ge=1,
+        le=604_800,
+        reason="A client that calls once an hour finds room.",
     )
 
 
@@ -326,6 +372,22 @@ class SessionSettings(Section):
         ge=1,
         le=100_000,
         reason="Each holds a connection and its buffers for hours.",
+    )
+    max_questions: int = setting(
+        1024,
+        "Unanswered requests to clients (elicitation, sampling, roots) in a process; the tool that asks one more gets an error.",
+        unit="questions",
+        ge=1,
+        le=100_000,
+        reason="As many as calls may run: each holds a call.",
+    )
+    question_gap_seconds: float = setting(
+        60.0,
+        "How long an unanswered question may have no stream that could carry it before the tool gets an error.",
+        unit="seconds",
+        ge=1,
+        le=3600,
+        reason="Longer than a client takes to come back for its stream; a client that never does frees the call.",
     )
 
 
@@ -473,6 +535,7 @@ class Settings(Section):
     admin: AdminSettings = AdminSettings()
     http: HttpSettings = HttpSettings()
     security: SecuritySettings = SecuritySettings()
+    tenants: TenantSettings = TenantSettings()
     sessions: SessionSettings = SessionSettings()
     store: StoreSettings = StoreSettings()
     relay: RelaySettings = RelaySettings()

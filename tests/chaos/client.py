@@ -1,7 +1,8 @@
 """A client of revision 2025-11-25 that can be cut at any moment, comes back as clients do, and writes down all that it sees.
 
-It speaks to a list of addresses in turn, as a load balancer without stickiness would, and goes on to the next where nobody listens. A
-503 is repeated after Retry-After. A stream that ended is resumed from its last event id; how a call ended is a `Verdict`.
+It speaks to a list of addresses in turn, as a load balancer without stickiness would, and goes on to the next where nobody listens.
+What is refused for the moment (Retry-After, under 503 or within a session under 200) is repeated. A stream that ended is resumed from
+its last event id; how a call ended is a `Verdict`.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ class Client:
         raise EOFError("the stream ended without a message")
 
     async def _send(self, method: str, headers: dict[str, str], message: Any, address: Address | None = None) -> Exchange:
-        """Send a request until somebody takes it: a refused connection and a 503 have no effect at the server."""
+        """Send a request until somebody takes it: a refused connection and a refusal for the moment have no effect at the server."""
         while True:
             for _ in self.addresses:
                 target = address or self._next_address()
@@ -187,7 +188,7 @@ class Client:
                     exchange = await request(target, method, headers, message, small_buffer=self.small_buffers)
                 except ConnectionRefusedError:
                     continue
-                if exchange.status != 503:
+                if "retry-after" not in exchange.headers:
                     return exchange
                 exchange.cut()
                 await asyncio.sleep(float(exchange.headers.get("retry-after", 1)) * self.random.uniform(0.8, 1.2))

@@ -1,6 +1,7 @@
 """A session of the handshake era as a careful client holds it: by its id alone, over as many connections as it takes.
 
-It keeps no cookies, comes back to a stream that ended with the id of the last event, and tries again what was refused with 503. Whatever
+It keeps no cookies, comes back to a stream that ended with the id of the last event, and tries again what was refused for the moment.
+Whatever
 else goes wrong is raised.
 """
 
@@ -34,7 +35,7 @@ class Conversation:
         http: Connections; cookies are thrown away.
         heard: The integers of the session's own stream, in the order in which they came.
         resumed: How often a stream was come back to.
-        refused: How often a request was refused with 503 and made again.
+        refused: How often a request was refused for the moment and made again.
     """
 
     http: httpx2.AsyncClient
@@ -106,7 +107,7 @@ class Conversation:
         while True:
             self.http.cookies.clear()
             response = await self.http.send(request, stream=stream)
-            if response.status_code != 503:
+            if "retry-after" not in response.headers:
                 return response
             await response.aclose()
             self.refused += 1

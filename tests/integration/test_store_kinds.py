@@ -40,7 +40,7 @@ async def adds(http: httpx.AsyncClient, url: str, session: Legacy, number: int) 
     """Whether the session's call is answered rightly at this replica, asked again where it says so for at most ten seconds."""
     message = request("tools/call", {"name": "add", "arguments": {"a": number, "b": 1}}, number)
     with anyio.fail_after(10):
-        while (said := await http.post(f"{url}/mcp", json=message, headers=session.headers)).status_code == 503:
+        while (said := await http.post(f"{url}/mcp", json=message, headers=session.headers)).headers.get("retry-after"):
             await asyncio.sleep(0.1)
     return said.status_code == 200 and answer(said)["result"]["structuredContent"] == {"result": number + 1}
 

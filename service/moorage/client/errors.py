@@ -40,7 +40,7 @@ class UnauthorizedError(RefusedError):
 
 
 class UnavailableError(RefusedError):
-    """The server is up but will not serve now (429, 502, 503, 504)."""
+    """The server is up but will not serve now (429, 502, 503, 504, or a refusal within a session)."""
 
     retryable = True
 

@@ -29,6 +29,7 @@ _OUTAGE = "moorage.client/outage"
 _PROTOCOL_STATUSES = frozenset({400, 404, 405, 500})
 """Statuses that the protocol itself uses: their bodies belong to the SDK."""
 
+_REFUSED_FOR_NOW = -32012
 _UNAVAILABLE = frozenset({429, 502, 503, 504})
 _CLOSE_SECONDS = 5.0
 
@@ -77,6 +78,9 @@ def as_client_error(error: MCPError, url: str, deadline_seconds: float) -> Clien
         return CallTimeoutError(f"{url} did not answer within {deadline_seconds:g} s")
     if error.code == CONNECTION_CLOSED:
         return UnreachableError(f"{url}: the connection was closed before the answer was complete ({error.message})")
+    if error.code == _REFUSED_FOR_NOW:  # within a session a server of ours refuses under HTTP 200
+        seconds = cast("dict[str, Any]", data).get("retryAfterSeconds") if isinstance(data, dict) else None
+        return UnavailableError(f"{url} cannot serve now: {error.message}", 200, float(seconds) if isinstance(seconds, int) else None)
     return ProtocolError(error.message, error.code, cast("object", data))
 
 

@@ -1,6 +1,7 @@
 """`/mcp` as bare ASGI: every check that needs no body, in the order of its cost, then the protocol.
 
-Order: Host (421), Origin (403), preflight (204), declared size (413), caller (401), calls in flight (503), body (408, 413), protocol.
+Order: Host (421), Origin (403), preflight (204), caller (401), declared size (413), bodies being read (429, 503),
+body (408, 413), protocol.
 Nothing of a body is read before its sender is known, and nothing is routed by a header that was not checked against the body.
 Source: MCP 2026-07-28, basic/transports, "Security Warning"; docs/architecture.md
 """
@@ -12,13 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from moorage.protocol.exchange import RETRY_AFTER, BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
+from moorage.edge.bodies import BodyBudget, BodyRefused
+from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
+from moorage.protocol.refusals import refuse
 from moorage.security.challenge import Challenge
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from moorage.lifecycle.phase import Lifecycle
+    from moorage.limits.tenants import Tenants
     from moorage.protocol.service import McpService
     from moorage.security.authn import Authenticator
     from moorage.security.cors import Cors
@@ -47,6 +51,8 @@ class Gateway:
         origins: OriginPolicy,
         cors: Cors,
         authenticator: Authenticator,
+        tenants: Tenants,
+        bodies: BodyBudget,
         limits: HttpSettings,
         allow_anonymous: bool,
     ) -> None:
@@ -57,6 +63,8 @@ class Gateway:
         self._origins = origins
         self._cors = cors
         self._authenticator = authenticator
+        self._tenants = tenants
+        self._bodies = bodies
         self._limits = limits
         self._allow_anonymous = allow_anonymous
 
@@ -109,9 +117,7 @@ class Gateway:
             return False
         http.principal = caller
         http.observed.principal = caller.name
-        if self._service.calls >= self._limits.max_in_flight:
-            await http.respond_error(503, INTERNAL_ERROR, "Too many calls in flight", headers=[RETRY_AFTER])
-            return False
+        self._tenants.saw(caller.name)
         return True
 
     def _serves_anonymous(self, scope: Scope) -> bool:
@@ -125,12 +131,19 @@ class Gateway:
         await http.respond(status, b"", answer)
 
     async def _read(self, http: HttpExchange) -> bool:
-        declared = http.headers.get(b"content-length")
-        limit = self._limits.max_body_bytes
+        limit, size = self._limits.max_body_bytes, declared_bytes(http)
         try:
-            if declared is not None and declared.isdigit() and int(declared) > limit:
+            if size is not None and size > limit:
                 raise BodyTooLarge
-            await http.read_body(limit, self._limits.body_timeout_seconds)
+            self._bodies.enter(http, size)
+            try:
+                await http.read_body(limit, self._limits.body_timeout_seconds, self._bodies.grow if size is None else None)
+            finally:
+                self._bodies.leave(http)
+        except BodyRefused as refused:
+            http.extra_headers.append(CLOSE)  # the rest of the body is not read
+            await refuse(http, refused.refusal)
+            return False
         except BodyTooLarge:
             await self._refuse(http, 413, f"Request body too large: at most {limit} bytes are read (http.max_body_bytes)")
             return False
@@ -144,3 +157,11 @@ class Gateway:
         """Refuse before the body was read: the connection cannot be used again."""
         closes = [] if CLOSE in http.extra_headers else [CLOSE]
         await http.respond_error(status, INVALID_REQUEST, message, headers=closes)
+
+
+def declared_bytes(http: HttpExchange) -> int | None:
+    """Size of a body as its head has it; None where it is chunked, and its size is known when it has come."""
+    declared = http.headers.get(b"content-length")
+    if declared is None:
+        return None if b"transfer-encoding" in http.headers else 0
+    return int(declared) if declared.isdigit() else None

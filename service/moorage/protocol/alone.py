@@ -12,7 +12,8 @@ from collections.abc import Callable
 from sys import intern
 from typing import TYPE_CHECKING, Final
 
-from moorage.protocol.home import ENDING, TOO_MANY, TOO_MANY_OF_PRINCIPAL, Gone, Known, Living, Located, Refused
+from moorage.protocol.home import Gone, Known, Living, Located
+from moorage.protocol.refusals import ENDING, SESSIONS_OF_PRINCIPAL, Refusal
 from moorage.protocol.session import Session, Surroundings
 
 if TYPE_CHECKING:
@@ -63,19 +64,20 @@ class AloneHome(Living):
         """See `Home`: the end of a session is known to this process alone."""
         return not self._several
 
-    def refuses_new(self, owner: str) -> str | None:
+    def refuses_new(self, owner: str) -> Refusal | None:
         """See `Home`."""
-        if not self.accepting:
-            return ENDING
-        if self.count >= self.limits.max_sessions:
-            return TOO_MANY
-        return TOO_MANY_OF_PRINCIPAL if self._owned[owner] >= self.limits.max_sessions_per_principal else None
+        return self._refuses(owner) if self.accepting else ENDING
+
+    def _refuses(self, owner: str) -> Refusal | None:
+        held = self._owned[owner]
+        refusal = self.around.budgets.refuses_session(self.count, held)
+        return SESSIONS_OF_PRINCIPAL if refusal is None and held >= self.limits.max_sessions_per_principal else refusal
 
     def holds(self, record: SessionRecord) -> bool:
         """See `Home`: any process that has the keys will do."""
         return False
 
-    async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refused:
+    async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refusal:
         """See `Home`."""
         self._mint = record.mint
         self._count_in(record)
@@ -90,9 +92,9 @@ class AloneHome(Living):
         if record.key in self._ended:
             return Gone()
         if self._parked.pop(record.key, None) is None:
-            reason = self.refuses_new(record.owner)
-            if reason not in (None, ENDING):
-                return Refused(reason)
+            refusal = self._refuses(record.owner)
+            if refusal is not None:
+                return refusal
             self._count_in(record)
             if not self._several and record.mint != self._mint and record.created > self._began:
                 self._several = True
@@ -110,6 +112,7 @@ class AloneHome(Living):
 
     async def tend(self) -> None:
         """See `Home`."""
+        self._end_unheard_questions()
         latest = self.clock() - self.limits.idle_timeout_seconds
         for session in self.sessions():
             if session.last_used < latest and not session.in_use:

@@ -162,6 +162,10 @@ class InFlight:
         """How many calls are in flight; listen streams, which stay open by design, are not counted."""
         return len(self._calls) - self.streams
 
+    def held_by(self, name: str) -> int:
+        """How many of them are a principal's; looks at each."""
+        return sum(not call.long_lived and call.http.principal is not None and call.http.principal.name == name for call in self._calls)
+
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Run the ticker; leaving ends it and every watch, and touches no call."""

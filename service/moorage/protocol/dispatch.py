@@ -149,7 +149,7 @@ class Dispatcher:
 
     async def _replied(self, http: HttpExchange, session: Session, message: ReplyMessage) -> None:
         """A late reply is accepted and of no use; one to a question that was asked elsewhere would be lost without a word."""
-        if session.resolve(message) or session.asked(message.id):
+        if session.questions.resolve(message) or session.questions.asked(session, message.id):
             await http.respond(202, headers=[session.header])
             return
         reason = f"Nobody here asked request {message.id!r}: the replica that did is gone, or it is another one and there is no store"
@@ -163,7 +163,7 @@ class Dispatcher:
             if call is not None:
                 call.end(MCPError(code=REQUEST_CANCELLED, message="Request cancelled"))
         elif message.method == "notifications/progress":
-            await session.progressed(params)
+            await session.questions.progressed(params)
         call = SessionCall(session, http, None, None, streams=False, now=self._clock())
         await session.runner.on_notify(cast("Any", call), message.method, message.params)
 

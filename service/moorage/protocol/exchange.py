@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import get_running_loop
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
@@ -126,15 +126,15 @@ class HttpExchange:
         """Whether the response has begun."""
         return self.ended or self.streaming
 
-    async def read_body(self, limit: int, timeout_seconds: float) -> bytes:
-        """Read the body, once.
+    async def read_body(self, limit: int, timeout_seconds: float, grow: Callable[[HttpExchange, int], None] | None = None) -> bytes:
+        """Read the body, once; `grow` hears of its size in bytes as it comes, and may raise to give it up.
 
         Raises:
             BodyTooLarge, BodyStalled, ClientLeft.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
-                body = await self._read_parts(limit)
+                body = await self._read_parts(limit, grow)
         except TimeoutError:
             raise BodyStalled from None
         if len(body) > limit:
@@ -142,7 +142,7 @@ class HttpExchange:
         self.body = body
         return body
 
-    async def _read_parts(self, limit: int) -> bytes:
+    async def _read_parts(self, limit: int, grow: Callable[[HttpExchange, int], None] | None) -> bytes:
         message = await self._next_part()
         body: bytes = message.get("body", b"")
         if not message.get("more_body"):
@@ -152,6 +152,8 @@ class HttpExchange:
             message = await self._next_part()
             parts.append(message.get("body", b""))
             size += len(parts[-1])
+            if grow is not None:
+                grow(self, size)
         return b"".join(parts)
 
     async def _next_part(self) -> Message:

@@ -87,6 +87,11 @@ class Underway:
         self._changed = asyncio.Event()
         self.calls = 0
 
+    def held_by(self, name: str) -> int:
+        """How many calls of a principal are away; looks at each."""
+        principals = (passage.http.principal for passage in self._passages if not passage.streams)
+        return sum(principal is not None and principal.name == name for principal in principals)
+
     @contextmanager
     def holding(self, passage: Passage) -> Generator[None]:
         """Count an exchange in for as long as it is away."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
+from moorage.protocol.refusals import Refusal
 from moorage.protocol.session import Session, Surroundings
 from moorage.store.sessions import Held
 
@@ -32,14 +33,7 @@ class Gone:
     """No session: it has ended, or never was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """There may be one, but not here and now; the reason is for the client."""
-
-    reason: str
-
-
-Located = Session | Held | Gone | Refused
+Located = Session | Held | Gone | Refusal
 IsAlive = Callable[[str], Awaitable[bool]]
 
 
@@ -51,11 +45,6 @@ class Passed(Enum):
     SILENT = "the owner could not be reached in time, and may live"
     LOST = "the owner had the request and was lost before it answered"
     DEAD = "the owner had the request, did not answer, and is known to the store no more"
-
-
-TOO_MANY: Final = "Too many open sessions"
-ENDING: Final = "The server is shutting down: initialize again, and another replica will answer"
-TOO_MANY_OF_PRINCIPAL: Final = "Too many open sessions of this principal"
 
 
 class Home(Protocol):
@@ -87,7 +76,7 @@ class Home(Protocol):
         """Whether a session that is ended here is ended for every replica."""
         ...
 
-    def refuses_new(self, owner: str) -> str | None:
+    def refuses_new(self, owner: str) -> Refusal | None:
         """Why no session of this principal can be opened now, if there is a reason."""
         ...
 
@@ -95,7 +84,7 @@ class Home(Protocol):
         """Whether a session can be served by no other process."""
         ...
 
-    async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refused:
+    async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refusal:
         """Let a new session in; `opening` is what its handshake ran in.
 
         Raises:
@@ -189,6 +178,12 @@ class Living:
             self._instruments.session_left(record.version)
         else:
             self._instruments.session_closed(record.version, max(0.0, seconds))
+
+    def _end_unheard_questions(self) -> None:
+        """Questions that no stream could carry for a whole gap end, so that the calls that wait for them do."""
+        now = self.clock()
+        for session in self._living.values():
+            session.end_unheard_questions(now)
 
     def _rested(self, session: Session) -> bool:
         waits = self.limits.park_after_seconds if self.accepting else 0.0

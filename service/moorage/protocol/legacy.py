@@ -10,24 +10,27 @@ Source: MCP 2025-11-25, basic/transports, "Streamable HTTP"; docs/decisions/2026
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR
+from mcp_types import INVALID_REQUEST, PARSE_ERROR
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 from moorage.lifecycle.heap import give_back
 from moorage.protocol.accept import Accepts
+from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.connection import described_by
 from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
 from moorage.protocol.encoding import decode_lenient, encode, sse_event
-from moorage.protocol.exchange import RETRY_AFTER, HttpExchange
+from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.feed import Feed, outcome_unknown
-from moorage.protocol.home import Gone, Home, IsAlive, Passed, Refused
+from moorage.protocol.home import Gone, Home, IsAlive, Passed
 from moorage.protocol.messages import MalformedMessage, RequestMessage, classify
 from moorage.protocol.reader import Reader
+from moorage.protocol.refusals import CLOSING, MOVED, OWNER_SILENT, STORE_OUT, Refusal, refuse
 from moorage.protocol.session import Session, Surroundings, read_stream
 from moorage.sessions.identity import ClientTooLarge, SessionIds, SessionRecord
 from moorage.store.outage import StoreUnavailable
@@ -36,15 +39,13 @@ from moorage.streams.position import read_position
 from moorage.telemetry.redaction import forget_digests
 
 if TYPE_CHECKING:
-    from moorage.protocol.call import InFlight
-    from moorage.settings import HttpSettings, SessionSettings
+    from moorage.settings import HttpSettings
     from moorage.telemetry.instruments import Instruments
 
 HANDSHAKE_VERSIONS: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 POSITION_LOST: Final = -32010
 """JSON-RPC error code of a `Last-Event-ID` that cannot be honoured: events after it are gone, or it names nothing here."""
 
-_CLOSING: Final = "The server is shutting down: try again, and another replica will answer"
 _MOST_HOPS: Final = 4
 """How often a request looks for its session's owner before the client is asked to come again."""
 
@@ -56,7 +57,7 @@ class LegacyEndpoint:
 
     Attributes:
         home: Where the sessions are.
-        open_streams: How many GET streams are open here, those of other owners' sessions among them.
+        closing: Whether no call begins any more, because the drain is nearly over.
     """
 
     def __init__(
@@ -64,10 +65,9 @@ class LegacyEndpoint:
         around: Surroundings,
         home: Home,
         ids: SessionIds,
-        in_flight: InFlight,
+        budgets: Budgets,
         *,
         http: HttpSettings,
-        sessions: SessionSettings,
         dispatcher: Dispatcher,
         instruments: Instruments,
         clock: Callable[[], float],
@@ -78,16 +78,14 @@ class LegacyEndpoint:
         self._around = around
         self.home = home
         self._ids = ids
-        self._in_flight = in_flight
+        self._budgets = budgets
         self._http = http
-        self._limits = sessions
         self._dispatcher = dispatcher
         self._instruments = instruments
         self._clock = clock
         self._forward = forward
         self._is_alive = is_alive
         self._accepts = Accepts()
-        self.open_streams = 0
         self.closing = False
 
     def shrink(self) -> None:
@@ -111,7 +109,7 @@ class LegacyEndpoint:
                     message = "Method not allowed: use POST, GET or DELETE"
                     await http.respond_error(405, INVALID_REQUEST, message, headers=[(b"allow", b"GET, POST, DELETE")])
         except StoreUnavailable:
-            await http.respond_error(503, INTERNAL_ERROR, "The session store is out of reach: try again soon", headers=[RETRY_AFTER])
+            await refuse(http, STORE_OUT)
 
     async def _post(self, http: HttpExchange, *, relayed: bool) -> None:
         if not await self._acceptable(http):
@@ -124,19 +122,35 @@ class LegacyEndpoint:
         match message:
             case MalformedMessage(reason, request_id):
                 await http.respond_error(400, INVALID_REQUEST, reason, request_id=request_id)
-            case RequestMessage() if self.closing:
-                await http.respond_error(503, INTERNAL_ERROR, _CLOSING, request_id=message.id, headers=[RETRY_AFTER])
-            case RequestMessage(method="initialize") if b"mcp-session-id" not in http.headers:
-                await self._open(http, message)
+            case RequestMessage():
+                await self._request(http, message, relayed=relayed)
             case _:
-                session = await self._session(http, message, relayed=relayed)
-                if session is not None:
-                    await self._dispatcher.dispatch(http, session, message)
-                    session.last_used = self._clock()
-                    if not isinstance(message, RequestMessage):
-                        session.rest()  # many clients say that they are there, and then nothing for long
-                    if not self.home.accepting:
-                        await self.home.rest(session)
+                await self._serve_within(http, message, relayed=relayed)
+
+    async def _request(self, http: HttpExchange, message: RequestMessage, *, relayed: bool) -> None:
+        """What begins something is judged first."""
+        refusal = CLOSING if self.closing else self._budgets.refuses_call(http)
+        if refusal is not None:
+            await refuse(http, refusal, message.id)
+            return
+        try:
+            if message.method == "initialize" and b"mcp-session-id" not in http.headers:
+                await self._open(http, message)
+            else:
+                await self._serve_within(http, message, relayed=relayed)
+        except StoreUnavailable:
+            await refuse(http, STORE_OUT, message.id)
+
+    async def _serve_within(self, http: HttpExchange, message: Addressed, *, relayed: bool) -> None:
+        session = await self._session(http, message, relayed=relayed)
+        if session is None:
+            return
+        await self._dispatcher.dispatch(http, session, message)
+        session.last_used = self._clock()
+        if not isinstance(message, RequestMessage):
+            session.rest()  # many clients say that they are there, and then nothing for long
+        if not self.home.accepting:
+            await self.home.rest(session)
 
     async def _acceptable(self, http: HttpExchange) -> bool:
         json, sse = self._accepts(http.headers.get(b"accept"))
@@ -185,7 +199,7 @@ class LegacyEndpoint:
                 await http.respond_error(421, INVALID_REQUEST, "This replica does not own the session", request_id=request_id)
                 return None
             if http.scope["method"] == "GET":
-                await http.respond_error(503, INTERNAL_ERROR, _CLOSING, headers=[RETRY_AFTER])
+                await refuse(http, CLOSING)
                 return None
         dead: Held | None = None
         had_it = False
@@ -199,8 +213,8 @@ class LegacyEndpoint:
                 case Gone():
                     await self._respond_gone(http, request_id)
                     return None
-                case Refused(reason):
-                    await http.respond_error(503, INTERNAL_ERROR, reason, request_id=request_id, headers=[RETRY_AFTER])
+                case Refusal():
+                    await refuse(http, found, request_id)
                     return None
                 case Held():
                     if relayed or self._forward is None:
@@ -215,20 +229,24 @@ class LegacyEndpoint:
                     # A connection that broke proves nothing: the next attempt tells whether there is still somebody.
                     dead = None if verdict is Passed.LOST else found
                     had_it = had_it or verdict is Passed.DEAD
-        reason = "The replica that owns the session cannot be reached: try again soon"
-        await http.respond_error(503, INTERNAL_ERROR, reason, request_id=request_id, headers=[RETRY_AFTER])
+        await refuse(http, OWNER_SILENT, request_id)
         return None
 
     async def _ask_owner(self, held: Held, http: HttpExchange) -> Passed:
         assert self._forward is not None  # noqa: S101 - a session has another owner only where there is a way to it
-        streams = http.scope["method"] == "GET"
-        self.open_streams += streams
-        try:
+        with self._stream_counted(http) if http.scope["method"] == "GET" else nullcontext():
             verdict = await self._forward(held, http)
-            self._instruments.relayed(verdict.name.lower())
-            return verdict
+        self._instruments.relayed(verdict.name.lower())
+        return verdict
+
+    @contextmanager
+    def _stream_counted(self, http: HttpExchange) -> Generator[None]:
+        holder = principal_of(http)
+        self._budgets.streams.enter(holder)
+        try:
+            yield
         finally:
-            self.open_streams -= streams
+            self._budgets.streams.leave(holder)
 
     async def _is_unknown(self, http: HttpExchange, message: Addressed | None) -> bool:
         """A lost owner may have run the request already: answer so, unless it does not matter how often it runs."""
@@ -250,7 +268,7 @@ class LegacyEndpoint:
         owner = _owner(http)
         refusal = self.home.refuses_new(owner)
         if refusal is not None:
-            await http.respond_error(503, INTERNAL_ERROR, refusal, request_id=message.id, headers=[RETRY_AFTER])
+            await refuse(http, refusal, message.id)
             return
         try:
             name, record = self._ids.mint(_negotiated(message), described_by(message.params), owner)
@@ -262,9 +280,9 @@ class LegacyEndpoint:
         answer = await self._dispatcher.run(self._dispatcher.call(http, opening, message), message)
         opening.rest()  # the typed form of what the client said is not wanted again
         if answer is None:
-            await http.respond_error(503, INTERNAL_ERROR, "The server is shutting down", request_id=message.id, headers=[RETRY_AFTER])
-        elif "result" in answer and isinstance(refused := await self.home.admit(name, record, opening), Refused):
-            await http.respond_error(503, INTERNAL_ERROR, refused.reason, request_id=message.id, headers=[RETRY_AFTER])
+            await refuse(http, CLOSING, message.id)
+        elif "result" in answer and isinstance(refused := await self.home.admit(name, record, opening), Refusal):
+            await refuse(http, refused, message.id)
         elif http.streaming:
             await http.write(sse_event(answer), last=True)
         else:
@@ -280,7 +298,7 @@ class LegacyEndpoint:
             try:
                 await self.home.end(session)
             except Fenced:
-                await http.respond_error(503, INTERNAL_ERROR, "The session has moved: try again", headers=[RETRY_AFTER])
+                await refuse(http, MOVED)
                 return
             await http.respond(200)
 
@@ -290,8 +308,9 @@ class LegacyEndpoint:
         if not self._accepts(http.headers.get(b"accept")).sse:
             await http.respond_error(406, INVALID_REQUEST, "Not acceptable: the Accept header must name text/event-stream")
             return
-        if self.open_streams + self._in_flight.streams >= self._limits.max_streams:
-            await http.respond_error(503, INTERNAL_ERROR, "No further stream can be opened here now", headers=[RETRY_AFTER])
+        refusal = self._budgets.refuses_stream(http)
+        if refusal is not None:
+            await refuse(http, refusal)
             return
         session = await self._session(http, relayed=relayed)
         if session is None:
@@ -304,7 +323,7 @@ class LegacyEndpoint:
         try:
             await self._stream(http, session, position)
         except Fenced:
-            await http.respond_error(503, INTERNAL_ERROR, "The session has moved: try again", headers=[RETRY_AFTER])
+            await refuse(http, MOVED)
         session.last_used = self._clock()
 
     async def _stream(self, http: HttpExchange, session: Session, position: str) -> None:
@@ -329,11 +348,8 @@ class LegacyEndpoint:
             self._take_get_stream(session, reader)
             reader.replay([session.get_feed.priming(offset) if session.primes else b": open\r\n\r\n"])
         http.observed.streaming("get")
-        self.open_streams += 1
-        try:
+        with self._stream_counted(http):
             await read_stream(session, reader)
-        finally:
-            self.open_streams -= 1
 
     async def _resume(self, session: Session, reader: Reader, event_id: str) -> bool:
         """Join a stream where the client has left it; False when that cannot be done without a gap."""

@@ -21,7 +21,6 @@ from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
     CONNECTION_CLOSED,
-    INTERNAL_ERROR,
     INVALID_REQUEST,
     SubscriptionsListenResult,
 )
@@ -29,12 +28,14 @@ from mcp_types.version import LATEST_MODERN_VERSION
 
 from moorage.protocol import sdk
 from moorage.protocol.accept import Accepts
+from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.call import Call, InFlight
 from moorage.protocol.encoding import encode, sse_event
-from moorage.protocol.exchange import RETRY_AFTER, HttpExchange
+from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.hot import HotTools
 from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
 from moorage.protocol.observation import Observed, finish_failed, outcome_of
+from moorage.protocol.refusals import CLOSING, Refusal, refuse
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
@@ -51,9 +52,9 @@ class ModernEndpoint:
         hot: HotTools | None,
         observed: Observed,
         in_flight: InFlight,
+        budgets: Budgets,
         *,
         json_responses: bool,
-        room_for_stream: Callable[[], bool],
         age_seconds: Callable[[], float],
     ) -> None:
         """Args: `age_seconds` gives the age at which a listen stream that begins now is ended; 0 for never."""
@@ -62,7 +63,7 @@ class ModernEndpoint:
         self._observed = observed
         self._in_flight = in_flight
         self._json_responses = json_responses
-        self._room_for_stream = room_for_stream
+        self._budgets = budgets
         self._age_seconds = age_seconds
         self.accepting = True
         self._accepts = Accepts()
@@ -94,9 +95,9 @@ class ModernEndpoint:
             await self._replay(http)
             return
         listens = inbound.method == _LISTEN
-        if listens and not (self.accepting and self._room_for_stream()):
-            message = "No further stream can be opened here now"
-            await http.respond_error(503, INTERNAL_ERROR, message, request_id=inbound.id, headers=[RETRY_AFTER])
+        refusal = self._refuses_stream(http) if listens else self._budgets.refuses_call(http)
+        if refusal is not None:
+            await refuse(http, refusal, inbound.id)
             return
         call = Call(http, inbound.id, inbound.progress_token, streams=listens or not self._json_responses, now=self._clock())
         if listens:
@@ -113,15 +114,22 @@ class ModernEndpoint:
             status, message = answer
             await self._respond(http, status, message)
 
+    def _refuses_stream(self, http: HttpExchange) -> Refusal | None:
+        return self._budgets.refuses_stream(http) if self.accepting else CLOSING
+
     async def _listen(self, call: Call, inbound: Inbound) -> None:
         """Serve a listen stream until it is ended, by its client, by a drain, or for its age, so that load can move."""
         call.long_lived = True
         call.http.observed.streaming("listen")
-        age = self._age_seconds()
+        age, holder = self._age_seconds(), principal_of(call.http)
         expiry = asyncio.get_running_loop().call_later(age, call.cancel) if age else None
-        answer = await self._in_flight.run(call, self._answer(inbound, self._kernel(call, inbound)))
-        if expiry is not None:
-            expiry.cancel()
+        self._budgets.streams.enter(holder)
+        try:
+            answer = await self._in_flight.run(call, self._answer(inbound, self._kernel(call, inbound)))
+        finally:
+            self._budgets.streams.leave(holder)
+            if expiry is not None:
+                expiry.cancel()
         if answer is None and not call.client_gone:
             ended = SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: inbound.id})
             answer = 200, {"jsonrpc": "2.0", "id": inbound.id, "result": ended.model_dump(mode="json", by_alias=True, exclude_none=True)}
@@ -193,6 +201,10 @@ class ModernEndpoint:
         if _echoes_oversized_id(http.body):
             message = f"The request id must be a string or an integer of at most {MAX_ID_LENGTH} characters"
             await http.respond_error(400, INVALID_REQUEST, message)
+            return
+        refusal = self._budgets.refuses_call(http)
+        if refusal is not None:
+            await refuse(http, refusal)
             return
         call = Call(http, None, None, streams=False, now=self._clock())
         call.watched = True  # the SDK's endpoint watches for itself

@@ -27,6 +27,7 @@ from mcp.server.mcpserver import MCPServer
 from moorage.lifecycle.heap import Crowd
 from moorage.protocol import sdk
 from moorage.protocol.alone import AloneHome
+from moorage.protocol.budgets import Budgets
 from moorage.protocol.call import InFlight
 from moorage.protocol.dispatch import Dispatcher
 from moorage.protocol.home import Home
@@ -46,6 +47,7 @@ from moorage.sessions.identity import PURPOSE as SESSION_ID
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
 
+    from moorage.limits.tenants import Tenants
     from moorage.protocol.exchange import HttpExchange
     from moorage.protocol.replication import Replication
     from moorage.security.keyring import SealingKeys
@@ -67,7 +69,9 @@ log = structlog.get_logger("moorage.protocol")
 class McpService:
     """Serves one SDK server object."""
 
-    def __init__(self, target: MCPServer[Any] | Server[Any], settings: Settings, instruments: Instruments, keys: SealingKeys) -> None:
+    def __init__(
+        self, target: MCPServer[Any] | Server[Any], settings: Settings, instruments: Instruments, keys: SealingKeys, tenants: Tenants
+    ) -> None:
         """Args: `keys` seal session ids and `requestState`; replicas share them.
 
         Raises:
@@ -87,6 +91,8 @@ class McpService:
         self._keys = keys
         self._repeatable = Repeatable(known or self.server)
         self.replication = _replication(settings, keys) if settings.store.configured else None
+        underway = None if self.replication is None else self.replication.underway
+        self.budgets = Budgets(settings, tenants, self.in_flight, underway)
         self._notices = Notices(self.server, self._sessions)
         self._legacy: LegacyEndpoint | None = None
         self._modern = ModernEndpoint(
@@ -94,11 +100,10 @@ class McpService:
             hot,
             observed,
             self.in_flight,
+            self.budgets,
             json_responses=settings.http.json_responses,
-            room_for_stream=self._room_for_stream,
             age_seconds=self._age_seconds,
         )
-        self._max_streams = settings.sessions.max_streams
         self._users: dict[Principal, AuthenticatedUser] = {}
         self.met_another = False
 
@@ -120,12 +125,7 @@ class McpService:
     @property
     def open_streams(self) -> int:
         """How many long-lived streams are open, of both eras."""
-        return (0 if self._legacy is None else self._legacy.open_streams) + self.in_flight.streams
-
-    @property
-    def calls(self) -> int:
-        """How many calls this process holds, those that it has passed on to other replicas among them."""
-        return self.in_flight.calls + (0 if self.replication is None else self.replication.underway.calls)
+        return self.budgets.streams.total
 
     def _sessions(self) -> Iterator[Session]:
         return iter(()) if self._legacy is None else self._legacy.home.sessions()
@@ -166,6 +166,8 @@ class McpService:
             ping_seconds=settings.http.ping_seconds,
             age_seconds=self._age_seconds,
             asked_by=mint.hex(),
+            budgets=self.budgets,
+            question_gap_seconds=limits.question_gap_seconds,
         )
         lifetime = limits.lifetime_seconds if replication is None else None
         ids = SessionIds(self._keys.sealer(SESSION_ID), mint=mint, lifetime_seconds=lifetime)
@@ -174,9 +176,8 @@ class McpService:
             LegacyEndpoint,
             around,
             ids=ids,
-            in_flight=self.in_flight,
+            budgets=self.budgets,
             http=settings.http,
-            sessions=limits,
             dispatcher=dispatcher,
             instruments=self._instruments,
             clock=clock,
@@ -236,9 +237,6 @@ class McpService:
 
     def _age_seconds(self) -> float:
         return self._settings.sessions.stream_max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
-
-    def _room_for_stream(self) -> bool:
-        return self.open_streams < self._max_streams
 
     def _identify(self, http: HttpExchange) -> None:
         """Let tools ask the SDK who is calling (`get_access_token()`); never with the token itself."""

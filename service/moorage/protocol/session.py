@@ -1,9 +1,9 @@
 """A session of the handshake era: a record, not a running thing.
 
 A session costs no task, no memory stream and no dispatcher: its requests run in the ASGI task that brought them, through the
-SDK's `ServerRunner`, and its object is the connection's `Outbound`. What a server asks its client waits here as a future until a
-POST brings the reply. It is made from what its id says, in whichever process its next request reaches, and dropped when it is idle.
-With a store it has a lease, and what it streams is kept in the log (`feed`); without one it streams to whoever is connected.
+SDK's `ServerRunner`, and its object is the connection's `Outbound`; what a server asks its client waits in `questions`. It is made
+from what its id says, in whichever process its next request reaches, and dropped when it is idle. With a store it has a lease, and
+what it streams is kept in the log (`feed`); without one it streams to whoever is connected.
 
 Source: MCP 2025-11-25, basic/transports, "Session Management"; docs/decisions/2026-11-22-legacy-sessions.md, 2026-11-24-ownership.md
 """
@@ -11,20 +11,20 @@ Source: MCP 2025-11-25, basic/transports, "Session Management"; docs/decisions/2
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from mcp.server.runner import ServerRunner, aclose_shielded
-from mcp.shared.dispatcher import CallOptions, ProgressFnT, coerce_request_id
+from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError, NoBackChannelError
-from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+from mcp_types import CONNECTION_CLOSED
 
 from moorage.protocol.connection import SessionConnection
 from moorage.protocol.encoding import sse_event
 from moorage.protocol.feed import Feed
+from moorage.protocol.questions import Questions, moved
 from moorage.protocol.reader import Reader
 from moorage.store.sessions import GET_STREAM
 from moorage.streams.position import base36
@@ -32,19 +32,14 @@ from moorage.streams.position import base36
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
 
+    from moorage.protocol.budgets import Budgets
     from moorage.protocol.exchange import Header
-    from moorage.protocol.messages import ReplyMessage
     from moorage.protocol.session_call import SessionCall
     from moorage.sessions.identity import SessionRecord
     from moorage.store.sessions import Lease
 
 PRIMED_SINCE: Final = "2025-11-25"
 """The first revision whose clients understand an event without data."""
-
-_QUESTION: Final = re.compile(r"(?P<asker>[0-9a-z]{1,64})-(?P<number>[0-9]{1,18})", re.ASCII)
-"""The id of a request to the client: who asked, and the how manieth it was."""
-
-Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +53,8 @@ class Surroundings:
         ping_seconds: Silence after which a stream gets a comment.
         age_seconds: Gives the age at which a stream that begins now is ended; 0 for never.
         asked_by: What the ids of requests to the client begin with in this process.
+        budgets: What this process lets in.
+        question_gap_seconds: How long a question may have no stream that carries it.
     """
 
     server: Server[Any]
@@ -66,14 +63,8 @@ class Surroundings:
     ping_seconds: float
     age_seconds: Callable[[], float]
     asked_by: str
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A request of ours that waits for the client's reply."""
-
-    reply: asyncio.Future[ReplyMessage]
-    on_progress: ProgressFnT | None
+    budgets: Budgets
+    question_gap_seconds: float
 
 
 class Session:
@@ -91,8 +82,7 @@ class Session:
     __slots__ = (
         "_connection",
         "_feeds",
-        "_next_id",
-        "_pending",
+        "_questions",
         "_runner",
         "around",
         "calls",
@@ -123,8 +113,7 @@ class Session:
             self.own(lease)
         self.streamed = False
         self.watched: set[str] = set()
-        self._pending: dict[str | int, _Pending] = {}
-        self._next_id = 0
+        self._questions: Questions | None = None
         self._feeds = 0
         self._connection: SessionConnection | None = None
         self._runner: ServerRunner[Any] | None = None
@@ -151,6 +140,13 @@ class Session:
     @property
     def _holds_state(self) -> bool:
         return self._connection is not None and self._connection.holds_state
+
+    @property
+    def questions(self) -> Questions:
+        """What the client was asked, made for the first question."""
+        if self._questions is None:
+            self._questions = Questions()
+        return self._questions
 
     def rest(self) -> None:
         """Drop what the next message makes anew.
@@ -194,7 +190,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether nothing of it would be lost with this object."""
-        return self.reader is None and not self.calls and not self._pending and not self._holds_state
+        return self.reader is None and not self.calls and not self._questions and not self._holds_state
 
     def notes(self) -> dict[str, bytes]:
         """What the next owner has to know."""
@@ -208,12 +204,17 @@ class Session:
         feed = self.feeds[name] = Feed(self.lease, name, registration, primes=self.primes)
         return feed
 
+    def end_unheard_questions(self, now: float) -> None:
+        """End what no stream could carry for a whole gap; `now` is on the loop's clock."""
+        if self._questions is not None:
+            self._questions.end_unheard(now, self.around.question_gap_seconds)
+
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Send a notification on the GET stream; to a client that never opened one it is dropped, as the protocol allows."""
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             message["params"] = dict(params)
-        await self._to_get_stream(message)
+        await self.emit(message)
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> dict[str, Any]:
         """Ask the client on the GET stream.
@@ -223,9 +224,15 @@ class Session:
         """
         if self.reader is None and not (self.streamed and self.get_feed is not None):
             raise NoBackChannelError(method)
-        return await self.ask(self._to_get_stream, method, params, opts)
+        return await self.questions.ask(self, self, method, params, opts)
 
-    async def _to_get_stream(self, message: Mapping[str, Any]) -> None:
+    @property
+    def carries(self) -> bool:
+        """Whether somebody reads the GET stream."""
+        return self.reader is not None
+
+    async def emit(self, message: Mapping[str, Any]) -> None:
+        """Send one message on the GET stream, by way of the log where there is one."""
         if self.get_feed is not None:
             if self.streamed:
                 await self.get_feed.emit(message)
@@ -237,63 +244,6 @@ class Session:
         if self.reader is not None:
             self.reader.end()
 
-    async def ask(self, emit: Emit, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None) -> dict[str, Any]:
-        """Send a request to the client and wait for its reply.
-
-        The wait is bounded by `opts["timeout"]`, and in any case by our hold on the session: it ends with `CONNECTION_CLOSED`.
-
-        Raises:
-            MCPError: the client's error, the time-out, or the session's end.
-        """
-        self._next_id += 1
-        request_id, options = f"{self._asked_by}{self._next_id}", opts or {}
-        pending = _Pending(asyncio.get_running_loop().create_future(), options.get("on_progress"))
-        self._pending[request_id] = pending
-        try:
-            await emit(_request(request_id, method, params, with_progress=pending.on_progress is not None))
-            if self.lease is not None and not self.lease.valid:
-                raise _moved()
-            async with asyncio.timeout(options.get("timeout")):
-                reply = await pending.reply
-        except TimeoutError:
-            cancelled = {"requestId": request_id, "reason": f"timed out after {options.get('timeout')}s"}
-            await emit({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled})
-            raise MCPError(code=REQUEST_TIMEOUT, message=f"Request {method!r} timed out") from None
-        finally:
-            self._pending.pop(request_id, None)
-        if reply.error is not None:
-            raise MCPError(code=int(reply.error.get("code", 0)), message=str(reply.error.get("message", "")), data=reply.error.get("data"))
-        return reply.result or {}
-
-    @property
-    def _asked_by(self) -> str:
-        """Ids are unique over all owners that a session has: a late reply is never taken for another's."""
-        return f"{self.around.asked_by}-" if self.lease is None else f"{base36(self.lease.epoch)}-"
-
-    def resolve(self, reply: ReplyMessage) -> bool:
-        """Hand a reply to whoever waits for it; False when nobody does."""
-        pending = self._pending.get(coerce_request_id(reply.id))
-        if pending is None or pending.reply.done():
-            return False
-        pending.reply.set_result(reply)
-        return True
-
-    def asked(self, request_id: str | int) -> bool:
-        """Whether a question of this id was asked, answered or not: by this owner, or by an earlier one whose call nobody can wait for."""
-        named = _QUESTION.fullmatch(str(request_id))
-        if named is None:
-            return False
-        if named["asker"] == self._asked_by[:-1]:
-            return 0 < int(named["number"]) <= self._next_id
-        return self.lease is not None and int(named["asker"], 36) < self.lease.epoch
-
-    async def progressed(self, params: Mapping[str, Any]) -> None:
-        """Hand a client's progress on a request of ours to whoever asked."""
-        token = params.get("progressToken")
-        pending = self._pending.get(coerce_request_id(cast("str | int", token))) if type(token) in (str, int) else None
-        if pending is not None and pending.on_progress is not None:
-            await pending.on_progress(params.get("progress", 0), params.get("total"), params.get("message"))
-
     def let_go(self) -> None:
         """The session is not ours any more: end its GET stream, so that the client comes back; calls finish for whoever is connected.
 
@@ -301,23 +251,19 @@ class Session:
         """
         if self.lease is not None:
             self.lease.give_up()
-        self._end_questions(_moved())
+        if self._questions is not None:
+            self._questions.end(moved())
         if self.reader is not None:
             self.reader.end()
         self.rest()
-
-    def _end_questions(self, error: MCPError) -> None:
-        for pending in self._pending.values():
-            if not pending.reply.done():
-                pending.reply.set_exception(error)
-                pending.reply.exception()  # whoever asked may have given up waiting: that is no fault to be logged
 
     async def close(self) -> None:
         """End everything that belongs to the session: calls, waits, stream, and what handlers left on its exit stack."""
         closed = MCPError(code=CONNECTION_CLOSED, message="The session has ended")
         for call in list(self.calls.values()):
             call.end(closed)
-        self._end_questions(closed)
+        if self._questions is not None:
+            self._questions.end(closed)
         if self.reader is not None:
             self.reader.end()
         if self._holds_state:
@@ -338,17 +284,3 @@ async def read_stream(session: Session, reader: Reader) -> None:
         for feed in (session.get_feed, *session.feeds.values()):
             if feed is not None:
                 feed.detach(reader)
-
-
-def _moved() -> MCPError:
-    return MCPError(code=CONNECTION_CLOSED, message="The session has moved to another replica: no reply reaches this one")
-
-
-def _request(request_id: str, method: str, params: Mapping[str, Any] | None, *, with_progress: bool) -> dict[str, Any]:
-    body = dict(params or {})
-    if with_progress:
-        body["_meta"] = {**(body.get("_meta") or {}), "progressToken": request_id}
-    message: dict[str, Any] = {"jsonrpc": "2.0", "id": request_id, "method": method}
-    if body:
-        message["params"] = body
-    return message

@@ -70,7 +70,7 @@ class SessionCall(Call):
         """Ask the client on this call's own response stream."""
         if not self.can_send_request:
             raise NoBackChannelError(method)
-        return await self.session.ask(self.emit, method, params, opts)
+        return await self.session.questions.ask(self.session, self, method, params, opts)
 
     async def emit(self, message: Mapping[str, Any]) -> None:
         """Send one message on this call's stream, by way of the log where there is one."""
@@ -78,6 +78,11 @@ class SessionCall(Call):
             await super().emit(message)
         elif self.streams and not self.closed and not self._seen_already(message):
             await self.logged().emit(message)
+
+    @property
+    def carries(self) -> bool:
+        """Whether somebody reads this call's stream: who brought the call, or who came back for it."""
+        return not self.client_gone or (self.feed is not None and self.feed.reader is not None)
 
     @property
     def resumable(self) -> bool:

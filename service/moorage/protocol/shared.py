@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from moorage.protocol.home import ENDING, TOO_MANY, TOO_MANY_OF_PRINCIPAL, Gone, Living, Located, Refused
+from moorage.protocol.home import Gone, Living, Located
+from moorage.protocol.refusals import ENDING, SESSIONS_OF_PRINCIPAL, Refusal
 from moorage.protocol.session import Session, Surroundings
 from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Absent, Fenced, Held, Owned, SessionStore
@@ -78,20 +79,20 @@ class SharedHome(Living):
         """See `Home`."""
         return True
 
-    def refuses_new(self, owner: str) -> str | None:
+    def refuses_new(self, owner: str) -> Refusal | None:
         """See `Home`; the principal's share is counted in the store."""
         if not self.accepting:
             return ENDING
-        return TOO_MANY if len(self._living) >= self.limits.max_sessions else None
+        return self.around.budgets.refuses_session(len(self._living), self._owned[owner])
 
     def holds(self, record: SessionRecord) -> bool:
         """See `Home`."""
         return self.owned(record) is not None
 
-    async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refused:
+    async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refusal:
         """See `Home`."""
         if not await self._store.admit(record.tag, record.owner):
-            return Refused(TOO_MANY_OF_PRINCIPAL)
+            return SESSIONS_OF_PRINCIPAL
         try:
             lease = await self._store.create(record.tag)
         except StoreUnavailable:
@@ -183,6 +184,7 @@ class SharedHome(Living):
 
     async def tend(self) -> None:
         """See `Home`."""
+        self._end_unheard_questions()
         due = [session for session in self.sessions() if self._due(session) is not None]
         for some in _batches(due):
             if not all(await asyncio.gather(*map(self._tend, some))):

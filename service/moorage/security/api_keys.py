@@ -52,18 +52,15 @@ class KeySource(Protocol):
 class KeyRing:
     """The keys that are valid at one time."""
 
-    __slots__ = ("_principals",)
+    __slots__ = ("_principals", "names")
 
     def __init__(self, principals: Mapping[bytes, Principal]) -> None:
+        """Attributes: `names` are those who have a key."""
         self._principals = principals
+        self.names = frozenset(principal.name for principal in principals.values())
 
     def __len__(self) -> int:
         return len(self._principals)
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Who has a key."""
-        return frozenset(principal.name for principal in self._principals.values())
 
     @classmethod
     def parse(cls, text: str, source: str = "security.api_keys") -> "KeyRing":

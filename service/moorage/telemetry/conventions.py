@@ -46,7 +46,9 @@ REFUSALS: Final = {
 """Reason of a refusal by status; the edge may name a closer one of `REASONS`."""
 
 REASONS: Final = frozenset(
-    {*REFUSALS.values(), "draining", "session_limit", "stream_limit", "unknown_session", "invalid_credential", OTHER}
+    {*REFUSALS.values(), "draining", "unknown_session", "invalid_credential", OTHER}
+    | {"store_unavailable", "owner_unreachable", "session_moved"}
+    | {f"{what}_{why}" for what in ("bodies", "calls", "stream", "questions", "session") for why in ("limit", "share")}
 )
 
 INTERNAL_ERROR: Final = -32603

@@ -160,7 +160,7 @@ class Exchange:
         if self.span_context.is_valid:
             facts["trace_id"] = f"{self.span_context.trace_id:032x}"
         log = self.observer.log
-        if status < 400:
+        if status < 400 and self.reason is None:
             log.debug("http.exchange", **facts)
             return
         facts["reason"] = reason = self.reason or REFUSALS.get(status, OTHER)

@@ -34,7 +34,7 @@ async def test_a_drain_waits_for_a_call_that_another_replica_runs(start: Start):
     call = passer.call(session, "once")
     await until(call, lambda it: b"notifications/progress" in it.body)
 
-    assert passer.service.calls == 1
+    assert passer.service.budgets.calls == 1
     finishing = asyncio.create_task(passer.service.finish_calls())
     await passer.service.end_streams()
     assert not finishing.done()
@@ -43,7 +43,7 @@ async def test_a_drain_waits_for_a_call_that_another_replica_runs(start: Start):
     await asyncio.wait_for(finishing, 10)
 
     assert events(call)[-1][1]["result"]["content"][0]["text"] == "done"
-    assert passer.service.calls == 0
+    assert passer.service.budgets.calls == 0
 
 
 async def test_a_call_that_outlasts_the_drain_of_the_replica_it_passes_through_is_resumed_at_another(start: Start):

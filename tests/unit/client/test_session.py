@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from moorage.client import (
     CallTimeoutError,
@@ -19,6 +20,7 @@ from moorage.client import (
     UnreachableError,
     connect,
 )
+from moorage.client.http import as_client_error
 from tests.unit.client.conftest import Serve, serving
 from tests.unit.client.harbour import TOKEN, app
 
@@ -181,6 +183,13 @@ async def test_each_refusal_has_its_error(serve: Serve, status: int, kind: type[
     assert "html" not in caught.value.message
     if isinstance(caught.value, UnavailableError):
         assert (caught.value.retry_after_seconds, caught.value.retryable) == (7.0, True)
+
+
+async def test_what_a_session_is_refused_for_the_moment_may_be_tried_again() -> None:
+    refused = MCPError(code=-32012, message="Too many calls", data={"reason": "calls_share", "retryAfterSeconds": 3})
+    error = as_client_error(refused, "http://here/mcp", 1.0)
+    assert isinstance(error, UnavailableError)
+    assert (error.retryable, error.retry_after_seconds, error.message) == (True, 3.0, "http://here/mcp cannot serve now: Too many calls")
 
 
 async def test_an_outage_costs_one_call_and_not_the_session() -> None:

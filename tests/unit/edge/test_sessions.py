@@ -58,10 +58,10 @@ async def test_for_another_principal_a_session_does_not_exist(start: Start) -> N
 async def test_sessions_are_bounded_in_all_and_for_each_principal(start: Start) -> None:
     harbour = await start(security=KEYS, sessions={"max_sessions": 2, "max_sessions_per_principal": 1})
     await begun(harbour, ALICE)
-    assert error(await harbour.session(ALICE)) == (503, -32603, "Too many open sessions of this principal")
+    assert error(await harbour.session(ALICE)) == (429, -32012, "Too many open sessions of this principal")
     second = await begun(harbour, BOB)
     refused = await harbour.session(BOB)
-    assert error(refused) == (503, -32603, "Too many open sessions")
+    assert error(refused) == (503, -32012, "Too many open sessions")
     assert header(refused, "retry-after") == "1"
     assert (await harbour.ask("DELETE", {"mcp-session-id": second, **BOB})).status == 200
     assert (await harbour.session(BOB)).status == 200
