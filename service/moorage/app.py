@@ -30,6 +30,7 @@ from moorage.lifecycle.drain import Step, run_drain
 from moorage.lifecycle.phase import Lifecycle, Phase
 from moorage.lifecycle.side_server import SideServer
 from moorage.lifecycle.signals import chain_sigterm
+from moorage.lifecycle.supervised import FAULTS
 from moorage.limits.tenants import Tenants
 from moorage.protocol.service import NO_STORE_HINT, McpService
 from moorage.protocol.target import load_target
@@ -226,7 +227,7 @@ def _notes(settings: Settings, service: McpService) -> dict[str, Check]:
             return "the store does not answer; legacy sessions get 503, modern calls go on"
         return f"maxmemory-policy is {replication.evicts}, not noeviction: a full store drops sessions" if replication.evicts else None
 
-    return {"replicas": replicas, "store": store}
+    return {"replicas": replicas, "store": store, "background": FAULTS.restarted_lately}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
+from moorage.lifecycle.supervised import FAULTS
 from moorage.telemetry.context import context_of
 from moorage.telemetry.conventions import (
     HTTP_BUCKETS,
@@ -214,6 +215,9 @@ class Instruments:
             "moorage.sessions.taken_over", [self._taken_over.observe], "{session}", "Sessions taken over from a replica that was lost."
         )
         meter.create_observable_counter("moorage.streams.resumed", [self._resumed.observe], "{stream}", "Streams that clients resumed.")
+        meter.create_observable_counter(
+            "moorage.background.faults", [_faults], "{fault}", "Exceptions that background work has raised, by the name of its task."
+        )
         meter.create_observable_gauge("moorage.store.up", [self._store_up], "", "Whether the store answers; nothing without a store.")
         build = {"version": version, "python": platform.python_version()}
         meter.create_observable_gauge(
@@ -238,6 +242,10 @@ class MeterHistogram:
         """See `Histogram.record`."""
         attributes = {key: label for key, label in zip(self._keys, labels, strict=True) if label is not None}
         self._histogram.record(value, attributes, context_of(span))
+
+
+def _faults(_options: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(count, {"moorage.task": name}) for name, count in FAULTS.counts.items()]
 
 
 def known_version(protocol_version: str) -> str:
