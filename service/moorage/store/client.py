@@ -38,9 +38,9 @@ _CONNECTIONS: Final = 32
 _AT_ONCE: Final = _CONNECTIONS - 2
 """Commands at a time; one connection is for the bus, which waits in the store, one for the owner's refresh, which nobody may delay."""
 
-_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError)
+_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError, AttributeError)
 """What the client library raises; a cluster that cannot be reached is no `RedisError` to it, nor is a connection that closed under a write
-an `OSError` to uvloop.
+an `OSError`: uvloop raises a `RuntimeError`, and asyncio of Python 3.12 and 3.13 an `AttributeError`, of the loop that it has forgotten.
 """
 
 _PORT: Final = 6379

@@ -81,8 +81,9 @@ async def owner(answer: Answering) -> AsyncIterator[Owner]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     it.port = server.sockets[0].getsockname()[1]
-    async with server:
+    try:
         yield it
+    finally:  # waits for nobody: from Python 3.12 on a server's end waits for its connections, and the relay keeps its own open
         server.close()
 
 
