@@ -1,8 +1,12 @@
-"""A lock holds versions and hashes, and no address."""
+"""A lock holds versions and hashes, every package under each name that another one asks for it by, and no address."""
+
+from importlib import metadata
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from scripts.lock import LOCKS, Lock, faults
+from scripts.lock import LOCKS, Lock, faults, with_extras
 
 ENTRY = "anyio==4.12.0 ; sys_platform == 'linux' \\\n    --hash=sha256:00 \\\n    --hash=sha256:01\n    # via mcp\n"
 
@@ -48,3 +52,33 @@ def test_what_runs_is_a_part_of_what_is_developed_with() -> None:
         return {line.split(" ")[0] for line in text.splitlines() if "==" in line and line[0].isalpha()}
 
     assert pins("requirements/run.txt") <= pins("requirements/dev.txt")
+
+
+def test_a_package_stands_once_more_with_each_set_of_extras_that_is_wanted_of_it() -> None:
+    other = "mcp==2 \\\n    --hash=sha256:02\n"
+    hashes = ENTRY.removeprefix("anyio")
+    assert with_extras(ENTRY + other, {"anyio": ["test", "test,trio"]}) == ENTRY + f"anyio[test]{hashes}anyio[test,trio]{hashes}" + other
+
+
+def test_a_lock_that_is_written_again_has_no_extras_that_nobody_wants_any_more() -> None:
+    assert with_extras(with_extras(ENTRY, {"anyio": ["trio"]}), {}) == ENTRY
+
+
+@pytest.mark.parametrize("name", ["requirements/run.txt", "requirements/dev.txt"])
+def test_every_package_that_is_installed_finds_what_it_asks_for_in_the_lock_with_the_extras_that_it_asks_for(name: str) -> None:
+    text = next(lock for lock in LOCKS if lock.name == name).path.read_text()
+    locked = {line.partition("==")[0] for line in text.splitlines() if "==" in line and line[0].isalpha()}
+    installed = {canonicalize_name(distribution.name) for distribution in metadata.distributions()}  # not all are for this Python
+    wanted: set[str] = set()
+    for entry in locked:
+        package, _, extras = entry.rstrip("]").partition("[")
+        for line in (package in installed and metadata.requires(package)) or ():
+            requirement = Requirement(line)
+            if requirement.extras and any(_applies(requirement, extra) for extra in ("", *extras.split(","))):
+                wanted.add(f"{canonicalize_name(requirement.name)}[{','.join(sorted(requirement.extras))}]")
+    assert "pyjwt[crypto]" in wanted
+    assert wanted <= locked
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
