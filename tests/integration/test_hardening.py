@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,20 @@ import anyio
 import httpx2 as httpx
 import pytest
 
-from tests.integration.serving import ACCEPT, LEGACY, Legacy, Process, answer, appears, client, initialize, messages, modern, request
+from tests.integration.serving import (
+    ACCEPT,
+    LEGACY,
+    Legacy,
+    Process,
+    answer,
+    appears,
+    client,
+    initialize,
+    messages,
+    modern,
+    request,
+    serving,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -263,6 +276,47 @@ async def test_whitespace_around_a_header_value_changes_nothing(server: Process)
     async with raw(server) as peer:
         peer.writer.write(post(json.dumps(body).encode(), *fields))
         assert b'{"result":3}' in await peer.rest()
+
+
+# Bodies behind an answer
+
+ENDLESS = [
+    ("POST /mcp", "mcp-session-id: none", 401),
+    ("GET /mcp", "accept: text/event-stream", 401),
+    ("DELETE /mcp", "accept: */*", 401),
+    ("POST /mcp", "host: elsewhere.example", 421),
+    ("POST /mcp", "origin: https://elsewhere.example", 403),
+    ("OPTIONS /mcp", "origin: http://localhost\r\naccess-control-request-method: POST", 204),
+    ("POST /mcp", "expect: 100-continue", 401),
+    ("GET /", "accept: */*", 200),
+    ("POST /", "accept: */*", 405),
+    ("PUT /nowhere", "accept: */*", 404),
+]
+
+
+@pytest.fixture(scope="module")
+async def locked() -> AsyncIterator[Process]:
+    """A server that serves whoever has a key, and nobody here has one."""
+    async with serving(SECURITY__API_KEYS="ann:" + "0" * 64) as it:
+        yield it
+
+
+@pytest.mark.parametrize(("request_line", "field", "status"), ENDLESS, ids=[f"{line} {status}" for line, _, status in ENDLESS])
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_a_body_without_end_is_cut_off_behind_its_answer(
+    locked: Process, request_line: str, field: str, status: int, version: str
+) -> None:
+    host = [] if field.startswith("host:") else ["host: 127.0.0.1"]
+    async with raw(locked) as peer:
+        peer.writer.write("\r\n".join([f"{request_line} HTTP/{version}", *host, field, f"content-length: {1 << 40}", "", ""]).encode())
+        assert await peer.status() == status
+        sent, patience = 0, 64 * 1024 * 1024  # the buffers of both sockets take a part of it
+        with suppress(ConnectionError), anyio.fail_after(20):
+            while sent < patience:
+                peer.writer.write(b"a" * 60_000)
+                await peer.writer.drain()
+                sent += 60_000
+    assert sent < patience
 
 
 # Clients that leave

@@ -3,7 +3,8 @@
 Owns what happens to a request before the app hears of it. Promises that a head is bounded in bytes, fields, length of its
 request line and time while it is parsed; that optional whitespace around a field's value is gone (RFC 9110, 5.5), and
 trailers are dropped, since they could add a field to a request that was already judged; that a request which asks for an
-upgrade is served as if it had not; and that who is refused gets to read why. Limits on the body are for the edge.
+upgrade is served as if it had not; that the rest of a body which comes after its answer is bounded in bytes and time,
+whoever answered; and that who is refused gets to read why. Limits on a body that somebody reads are for the edge.
 
 With plain uvicorn: `--http moorage.edge.http:BoundedProtocol --ws none`.
 """
@@ -15,12 +16,22 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from moorage.telemetry import logs
 
-_LINGER_SECONDS: Final = 2.0
-_LINGER_BYTES: Final = 1 << 20
+REST_BYTES: Final = 64 * 1024
+"""Bytes of a body that may come after its answer for the connection to stay open: what a client had on its way when it was
+refused. Read in the smallest chunks there are, they cost the event loop 3 ms."""
+
+LINGER_BYTES: Final = 1 << 20
+"""Bytes that are thrown away unread before a connection closes: until the client reads the answer, closing would take it back."""
+
+MAX_PIPELINED: Final = 16
+"""Requests that wait on a connection behind the one that is served. One read of 256 KB holds thousands, each of them an object
+of the server's; clients that pipeline at all send a handful."""
+
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 _BETWEEN_FIELDS: Final = 4  # bytes: colon, space, line end
 _NO_HEAD: Final = b"<no head is being read>"  # stands in `url`, which uvicorn empties when a head begins
@@ -39,13 +50,15 @@ class BoundedProtocol(HttpToolsProtocol):
     read may overshoot a limit before it is noticed.
     """
 
-    __slots__ = ("_discarded", "_framing", "_head_timer", "_muted", "_read", "_unfruitful", "_verdict")
+    __slots__ = ("_framing", "_head_timer", "_lingers", "_muted", "_patient", "_read", "_rest", "_rest_timer", "_unfruitful", "_verdict")
     """Beside uvicorn's own attributes, which are just few enough for objects to share the keys of their dictionaries."""
 
     max_header_bytes: ClassVar[int] = 32 * 1024
     max_headers: ClassVar[int] = 100
     max_target_bytes: ClassVar[int] = 8 * 1024
     head_timeout_seconds: ClassVar[float] = 30.0
+    rest_seconds: ClassVar[float] = 2.0
+    """For `REST_BYTES` to come, and again for a client to read its answer: many round trips on any network."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +69,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._framing: bytes | None = None  # of a body that is still to come after a request to upgrade
         self._muted = False
         self._verdict = (HTTPStatus.BAD_REQUEST, "the request is not well-formed HTTP/1.1")
-        self._discarded: int | None = None  # bytes thrown away since the refusal; None before one
+        self._rest: int | None = None  # bytes that came after the answer to a request which is not complete; None without one
+        self._rest_timer: asyncio.TimerHandle | None = None
+        self._lingers = False  # nothing is parsed any more, the connection is about to close
+        self._patient: _PatientTransport | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; the first head has to be complete in time."""
@@ -66,13 +82,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._disarm_head_timer()
+        self._disarm_rest_timer()
+        if self._patient is not None:  # the objects would keep each other
+            self._patient, self.cycle.transport = None, self.transport
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and see to it that somebody waits for what is missing."""
-        if self._discarded is not None:
-            self._discard(len(data))
-            return
+        if self._rest is not None:
+            unread = self._take_rest(data, self._rest)
+            if unread is None:
+                return
+            data = unread
         self._unset_keepalive_if_required()
         self._read = len(data)
         self._unfruitful += self._read
@@ -86,6 +107,8 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._unfruitful > self.max_header_bytes:  # a trailer without an end, or nothing but line ends
             self._verdict = self._too_large()
             self._refuse()
+        elif self.cycle and self.cycle.more_body:
+            self._be_patient(self.cycle)
         elif self.cycle and self.cycle.response_complete and not self.transport.is_closing():
             self._arm_keep_alive()
 
@@ -103,11 +126,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _parser_of_body(self, framing: bytes) -> httptools.HttpRequestParser:
         """Make a parser that stands where the body begins; the old one takes every upgrade for granted, and skips the body."""
         self._framing, self._muted = None, True
+        self.cycle.more_body = True  # the old parser had said that the request is complete; the app has not run since
         parser = httptools.HttpRequestParser(self)
         parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
         self._muted = False
-        self.cycle.more_body = True  # the old parser had said that the request is complete; the app has not run since
         return parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -125,6 +148,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """The head is complete: judge it, and let the app hear of the request."""
         if not self._muted:
             self._judge_head()
+            if len(self.pipeline) >= MAX_PIPELINED:
+                self._verdict = (HTTPStatus.BAD_REQUEST, f"more than {MAX_PIPELINED} requests wait on this connection")
+                raise _Refused
             if self._head_timer is not None:
                 self._disarm_head_timer()
             if self.parser.should_upgrade():  # nothing here is upgraded to, and the field may be ignored (RFC 9110, 7.8)
@@ -136,9 +162,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self.headers = []  # takes the trailers, and is thrown away with them
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Take a part of the body; does what uvicorn's does, without a call in between."""
         self._unfruitful = 0
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """The request is complete; does what uvicorn's does, and takes note also after the answer."""
+        cycle = self.cycle
+        cycle.more_body = False
+        if cycle.response_complete:
+            self._rest = None
+            self._disarm_rest_timer()
+        else:
+            cycle.message_event.set()
 
     def _judge_head(self) -> None:
         if len(self.url) > self.max_target_bytes:
@@ -191,13 +233,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer with the verdict, unless an earlier request on this connection still has its answer to come."""
         status, reason = self._verdict
         _log.info("http.refused", status=status.value, reason=reason)
-        self._discarded = 0
         self._disarm_head_timer()
         cycle = self.cycle
         if not cycle or cycle.response_complete:  # uvicorn's annotation leaves out that there may be none yet
             self._answer(status, reason)
-        elif self.url is not _NO_HEAD:
-            cycle.keep_alive = False  # the last request that was well-formed is answered, then the connection closes
+        elif self.url is not _NO_HEAD:  # the last request that was well-formed is answered, then the connection closes
+            cycle.keep_alive = False
+            self._lingers, self._rest = True, 0
+            self._be_patient(cycle)
         elif cycle.response_started or self.pipeline:
             self.transport.close()
         else:
@@ -206,21 +249,86 @@ class BoundedProtocol(HttpToolsProtocol):
             self._answer(status, reason)
 
     def _answer(self, status: HTTPStatus, reason: str) -> None:
-        """Write the refusal and keep reading for a moment: closing on unread data would take the answer back (RFC 9112, 9.6)."""
+        """Write the refusal."""
         if self.transport.is_closing():
             return
         body = f"{reason}\n".encode()
         fields = b"".join(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers)
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + fields + b"connection: close\r\n\r\n" + body)
+        self.linger()
+
+    def _be_patient(self, cycle: RequestResponseCycle) -> None:
+        """The body of a request is still to come: see to it that its answer can be read though it may be given before."""
+        if not cycle.response_complete and cycle.transport is self.transport:
+            if self._patient is None:
+                self._patient = _PatientTransport(self)
+            cycle.transport = cast("asyncio.Transport", self._patient)
+            cycle.on_response = self._on_early_response
+
+    def _on_early_response(self) -> None:
+        self.on_response_complete()
+        if self._rest is None and self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
+            self._rest = 0
+            self._rest_timer = self.loop.call_later(self.rest_seconds, self.linger)
+
+    def _take_rest(self, data: bytes, before: int) -> bytes | None:
+        """Read on after the answer, within bounds; returns what belongs to the next request, None while there is none."""
+        self._rest = before + len(data)
+        if self._lingers:
+            if self._rest > LINGER_BYTES:
+                self.transport.close()
+            return None
+        room = max(0, REST_BYTES - before)
+        self._read = len(data)
+        try:
+            self._feed(data[:room])
+        except httptools.HttpParserError:  # it was answered already: there is nothing to say any more
+            self.linger()
+            return None
+        rest = self.rest
+        if rest is not None and rest > REST_BYTES:
+            self.linger()
+        return data[room:] if rest is None else None
+
+    @property
+    def rest(self) -> int | None:
+        """Bytes that came after the answer to a request which is not complete; None where there is no such request."""
+        return self._rest
+
+    def end(self) -> None:
+        """Close when all of the request has come, and linger before that."""
+        if self._lingers or self.cycle.more_body:
+            self.linger()
+        else:
+            self.transport.close()
+
+    def linger(self) -> None:
+        """Close in a moment: closing while data comes in would take the answer back before it is read (RFC 9112, 9.6)."""
+        self._disarm_rest_timer()
+        if self.transport.is_closing():
+            return
+        self._lingers, self._rest = True, 0
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self._rest_timer = self.loop.call_later(self.rest_seconds, self.transport.close)
 
-    def _discard(self, count: int) -> None:
-        self._discarded = (self._discarded or 0) + count
-        if self._discarded > _LINGER_BYTES:
-            self.transport.close()
+    def _disarm_rest_timer(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+
+
+class _PatientTransport:
+    """What an answer is written to whose request is not complete: closing waits until the answer can have been read."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.end
 
 
 def bounded_protocol(max_header_bytes: int, max_headers: int) -> type[BoundedProtocol]:

@@ -1,103 +1,16 @@
 """The head of a request is bounded and tidied before the app hears of it; spoken to over real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator
 
 import anyio
 import orjson
 import pytest
-import uvicorn
 
 from moorage.edge.http import BoundedProtocol, bounded_protocol
+from tests.unit.edge.speaking import Served, get, served
 
 pytestmark = pytest.mark.anyio
-
-
-@dataclass
-class App:
-    """Answers with what it was sent, when it is let."""
-
-    requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    go_on: asyncio.Event = field(default_factory=asyncio.Event)
-    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
-        seen: dict[str, Any] = {"path": scope["path"], "headers": [[n.decode(), v.decode()] for n, v in scope["headers"]], "body": ""}
-        self.requests.append(seen)
-        if scope["path"] == "/early":
-            await self._answer(send, b"early")
-            return
-        while (message := await receive())["type"] == "http.request":
-            seen["body"] += message["body"].decode()
-            if not message["more_body"]:
-                break
-        else:
-            self.disconnected.set()
-            await self._answer(send, b"nobody reads this")
-            return
-        if scope["path"] == "/slow":
-            await self.go_on.wait()
-        await self._answer(send, orjson.dumps(seen))
-
-    async def _answer(self, send: Callable[[Any], Awaitable[None]], body: bytes) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
-        await send({"type": "http.response.body", "body": body})
-
-
-@dataclass
-class Peer:
-    """A client that writes bytes."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def response(self) -> tuple[int, dict[str, str], bytes]:
-        with anyio.fail_after(5):
-            head = await self.reader.readuntil(b"\r\n\r\n")
-            status, *lines = head.decode().strip().split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in lines)
-            return int(status.split(" ")[1]), headers, await self.reader.readexactly(int(headers.get("content-length", 0)))
-
-    async def ended(self) -> bool:
-        with anyio.fail_after(5):
-            return await self.reader.read(1) == b""
-
-
-@dataclass
-class Served:
-    app: App
-    port: int
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Peer]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield Peer(reader, writer)
-        finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-
-@asynccontextmanager
-async def served(protocol: type[BoundedProtocol]) -> AsyncIterator[Served]:
-    app = App()
-    config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, port=0, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    config.load()
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    try:
-        yield Served(app, server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        await server.shutdown()
 
 
 @pytest.fixture
@@ -112,11 +25,6 @@ async def hasty() -> AsyncIterator[Served]:
     """A server that waits for a head for a moment only."""
     async with served(type("Hasty", (BoundedProtocol,), {"head_timeout_seconds": 0.05})) as it:
         yield it
-
-
-def get(*fields: str, target: str = "/", body: str = "") -> bytes:
-    lines = [f"GET {target} HTTP/1.1", "host: x", *fields, *([f"content-length: {len(body)}"] if body else [])]
-    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
 async def test_a_request_within_the_limits_is_served(small: Served) -> None:
