@@ -3,6 +3,7 @@
 #   FROM moorage
 #   COPY tools.py .
 #   ENV MOORAGE_TARGET=tools:mcp
+# A digest pins it: --build-arg BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm@sha256:...
 ARG BASE_IMAGE=docker.io/library/python:3.13-slim-bookworm
 
 # hadolint ignore=DL3006

@@ -85,7 +85,16 @@ def render(**values: Any) -> Rendered:
     Raises:
         AssertionError: The chart refuses the values.
     """
-    done = _template(json.dumps(merged(SERVING, values)))
+    return render_as("web", "prod", values)
+
+
+def render_as(release: str, namespace: str, values: Mapping[str, Any]) -> Rendered:
+    """Render a release of another name.
+
+    Raises:
+        AssertionError: The chart refuses the values.
+    """
+    done = _template(json.dumps(merged(SERVING, values)), release, namespace)
     assert done.returncode == 0, done.stderr
     return Rendered(tuple(thing for thing in yaml.safe_load_all(done.stdout) if thing))
 
@@ -135,8 +144,8 @@ def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _template(values: str) -> subprocess.CompletedProcess[str]:
-    return _helm("template", "web", CHART, "--namespace", "prod", "--values", "-", values=json.loads(values))
+def _template(values: str, release: str = "web", namespace: str = "prod") -> subprocess.CompletedProcess[str]:
+    return _helm("template", release, CHART, "--namespace", namespace, "--values", "-", values=json.loads(values))
 
 
 def _helm(*arguments: object, values: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,19 @@
+from ipaddress import ip_address, ip_network
+
 from tests.chart.rendering import render
 
 MONITORING = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+RESOLVERS = [
+    {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    },
+    {"ipBlock": {"cidr": "169.254.20.10/32"}},
+]
+DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}], "to": RESOLVERS}
+METADATA4 = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "168.63.129.16", "100.100.100.200", "192.0.0.192")
+METADATA6 = ("fe80::a9fe:a9fe", "fd00:ec2::254", "fd00:ec2::23", "fd00:c1::a9fe:a9fe", "fd20:ce::254", "fd00:42::42")
+"""The addresses at which clouds tell a machine, a task or a pod who it is."""
 
 
 def test_the_public_port_is_open_and_the_admin_port_closed():
@@ -27,8 +39,23 @@ def test_the_public_port_can_be_closed_to_all_but_some_and_to_helm_test():
 def test_tools_reach_everything_but_the_clouds_metadata_service():
     dns, everything = render().one("NetworkPolicy")["spec"]["egress"]
     assert dns == DNS
-    blocks = {peer["ipBlock"]["cidr"]: peer["ipBlock"]["except"] for peer in everything["to"]}
-    assert blocks == {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10", "fd00:ec2::254/128"]}
+    blocks = {ip_network(peer["ipBlock"]["cidr"]): map(ip_network, peer["ipBlock"]["except"]) for peer in everything["to"]}
+    assert [str(block) for block in blocks] == ["0.0.0.0/0", "::/0"]
+    kept = [exception for exceptions in blocks.values() for exception in exceptions]
+    assert [address for address in (*METADATA4, *METADATA6) if not any(ip_address(address) in exception for exception in kept)] == []
+    for address in ("8.8.8.8", "10.0.0.1", "100.64.0.1", "2001:4860::1", "fd00:1::1"):
+        assert not any(ip_address(address) in exception for exception in kept)
+
+
+def test_names_are_asked_for_where_it_is_said_and_nowhere_else():
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}}}
+    rendered = render(networkPolicy={"dns": {"to": [peer], "ports": [5353]}, "egress": []})
+    ports = [{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]
+    assert rendered.one("NetworkPolicy")["spec"]["egress"] == [{"ports": ports, "to": [peer]}]
+
+
+def test_without_a_resolver_no_port_is_open_for_names():
+    assert not render(networkPolicy={"dns": {"to": []}, "egress": []}).one("NetworkPolicy")["spec"].get("egress")
 
 
 def test_egress_can_be_narrowed_to_dns_and_what_is_named():

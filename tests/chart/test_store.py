@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from tests.chart.rendering import Rendered, render, upgraded
+from moorage.settings import StoreSettings
+from tests.chart.rendering import Rendered, render, render_as, upgraded
 
 OWN: dict[str, Any] = {"existingSecret": {"name": "team-redis", "key": "address"}}
 TRIAL: dict[str, Any] = {"valkey": {"enabled": True}}
@@ -11,6 +12,11 @@ TRIAL: dict[str, Any] = {"valkey": {"enabled": True}}
 def told(rendered: Rendered) -> dict[str, Any]:
     """What a pod is told of the store and the relay."""
     return {name: value for name, value in rendered.env.items() if name.startswith(("MOORAGE_STORE__", "MOORAGE_RELAY__"))}
+
+
+def prefix(release: str, namespace: str, **values: Any) -> str:
+    """What the keys of a release begin with."""
+    return render_as(release, namespace, {"fullnameOverride": "web-moorage", **values}).config["store"]["prefix"]
 
 
 def test_without_a_store_nothing_speaks_of_one():
@@ -62,6 +68,32 @@ def test_the_trial_valkeys_password_rolls_nothing_as_it_never_changes():
     before = render(store=TRIAL)
     after = upgraded(*before.all("Secret"), store=TRIAL)
     assert after.pod["metadata"]["annotations"] == before.pod["metadata"]["annotations"]
+
+
+# ---------------------------------------------------------------- its keys
+
+
+@pytest.mark.parametrize("store", [OWN, TRIAL], ids=["own", "trial"])
+def test_releases_that_share_a_store_share_none_of_its_keys(store: dict[str, Any]):
+    names = [("web", "prod"), ("web", "stage"), ("api", "prod"), ("web", "n" * 63), ("web", "n" * 62), ("w" * 53, "n" * 63)]
+    prefixes = [prefix(release, namespace, store=store) for release, namespace in names]
+    assert prefixes[:2] == ["moorage:prod:web", "moorage:stage:web"]
+    assert len(set(prefixes)) == len(names)
+    for each in prefixes:
+        assert StoreSettings(prefix=each).prefix.startswith("moorage:")
+    assert prefix(*names[-1], store=store) == prefixes[-1], "an upgrade finds what was there"
+
+
+def test_keys_that_are_named_stay():
+    assert render(store=OWN, config={"store": {"prefix": "team"}}).config["store"] == {"prefix": "team"}
+    assert render(store=OWN, config={"store": {"timeout_seconds": 5}}).config["store"] == {
+        "prefix": "moorage:prod:web",
+        "timeout_seconds": 5,
+    }
+
+
+def test_without_a_store_no_keys_are_named():
+    assert "store" not in render().config
 
 
 # ---------------------------------------------------------------- the relay

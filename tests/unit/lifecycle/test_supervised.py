@@ -134,8 +134,8 @@ async def test_work_that_resists_its_cancellation_is_left_behind_by_name(monkeyp
         async with Scope() as scope:
             task = scope.contained(NAME, resists)
             await asyncio.sleep(0)
+    release.set()  # before anything that may fail: the end of the loop waits for this task
     assert ("background.left", [NAME]) in [(entry["event"], entry.get("tasks")) for entry in logs]
-    release.set()
     await task
 
 

@@ -153,7 +153,7 @@ def test_keys_and_bearer_tokens_are_not_written() -> None:
         logs.get_logger("moorage.test").exception("failed")
     """
     out = run(program)
-    assert out.count("[redacted]") == 3
+    assert out.count("[redacted]") >= 3  # from Python 3.13 on the traceback shows the program's line, too
     assert "abc.def" not in out
     assert "moor_0" not in out
 
