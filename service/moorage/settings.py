@@ -166,6 +166,22 @@ class HttpSettings(Section):
         le=600,
         reason="A slow phone passes; a client that holds bodies open does not keep the process.",
     )
+    max_json_depth: int = setting(
+        100,
+        "Deepest nesting of arrays and objects in a request body; a deeper one gets 400 before it is decoded.",
+        unit="levels",
+        ge=10,
+        le=150,
+        reason="No client needs more; the decoders and validators behind it end between 200 and 254 levels.",
+    )
+    max_json_values: int = setting(
+        50_000,
+        "Most values in a request body, keys not counted; more get 400 before the body is decoded.",
+        unit="values",
+        ge=1000,
+        le=10_000_000,
+        reason="Decoding holds up everybody: with so many values of the worst shape for less than 50 ms (python -m bench.decoding).",
+    )
     max_in_flight: int = setting(
         1024,
         "Calls that run at one time in a process, relayed ones too; more are refused and told when to try again. Streams are not counted.",

@@ -40,6 +40,12 @@ TOO_LARGE = Difference(
     -32600,
     "Request body too large: at most 4194304 bytes are read (http.max_body_bytes)",
 )
+TOO_DEEP = Difference(
+    "Depth is bounded before anything is decoded, below what the decoders, the models and the encoder behind it can bear.",
+    400,
+    -32600,
+    "The body is nested too deep: at most 100 levels are read (http.max_json_depth)",
+)
 TRIMMED = Difference("RFC 9110, 5.5: white space around a header's value is no part of it.", 200)
 BAD_PARAMS = "A client's mistake is no internal error: the prompt's name or arguments are invalid params."
 
@@ -64,6 +70,22 @@ DIFFERENCES: Mapping[str, Difference] = {
     **dict.fromkeys(("Origin: nothing", "Origin: http://localhost:3000.evil"), STRICT_ORIGIN),
     **dict.fromkeys(
         ("a body above 4 MiB", "a body above 4 MiB in pieces without a length", "a body that is said to be above 4 MiB"), TOO_LARGE
+    ),
+    "nesting beyond the decoder": Difference(
+        "The number of values is bounded before anything is decoded, and an array is one.",
+        400,
+        -32600,
+        "The body has too many values: at most 50000 are read (http.max_json_values)",
+    ),
+    **dict.fromkeys(
+        (
+            "nesting that the decoder bears",
+            "nesting of an argument beyond the decoder",
+            "nesting 250 deep makes the round trip",
+            "nesting 260 deep makes the round trip",
+            "nesting 400 deep makes the round trip",
+        ),
+        TOO_DEEP,
     ),
     **dict.fromkeys(
         (

@@ -150,6 +150,19 @@ async def test_the_door_refuses_what_the_public_port_refuses(ann: Party, http: h
     assert (await post(http, ann, address, known.hop(owner, "POST", ann.id, strange), strange)).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("value", "setting"),
+    [(b"[" * 200 + b"]" * 200, "http.max_json_depth"), (b"[" + b"0," * 60_000 + b"0]", "http.max_json_values")],
+    ids=["deep", "many"],
+)
+async def test_the_door_decodes_no_body_beyond_the_bounds(ann: Party, http: httpx.AsyncClient, known: Doors, value: bytes, setting: str):
+    owner, address = known.doors[0]
+    body = BODY[:-1] + b',"more":' + value + b"}"
+    answer = await post(http, ann, address, known.hop(owner, "POST", ann.id, body), body)
+    assert answer.status_code == 400
+    assert setting in answer.json()["error"]["message"]
+
+
 async def test_the_public_port_believes_no_hop(ann: Party, http: httpx.AsyncClient, fleet: Fleet, known: Doors):
     owner, _ = known.doors[0]
     hop = known.hop(owner, "POST", ann.id, BODY)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 from mcp.server.connection import Connection
 from mcp.server.runner import serve_one
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
@@ -26,6 +27,7 @@ from mcp_types import (
 )
 from mcp_types.version import LATEST_MODERN_VERSION
 
+from moorage.lifecycle.heap import rest_collector_this_turn
 from moorage.protocol import sdk
 from moorage.protocol.accept import Accepts
 from moorage.protocol.budgets import Budgets, principal_of
@@ -214,6 +216,7 @@ class ModernEndpoint:
 
     async def _served_by_sdk(self, http: HttpExchange) -> bool:
         scope = {**http.request.scope, "headers": [(name, value.strip(b" \t")) for name, value in http.scope["headers"]]}
+        rest_collector_this_turn()  # what the endpoint decodes, it decodes before it first waits
         await sdk.handle_modern_request(
             self._server, None, self._json_responses, self._lifespan_state, scope, http.replay_body(), http.send
         )
@@ -224,15 +227,32 @@ class ModernEndpoint:
         return json_ok and (self._json_responses or sse_ok)
 
 
+class _Envelope(msgspec.Struct):
+    """What is read of a body to see its id: the rest is passed over, so that this costs no second decoding."""
+
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_read_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
 def _echoes_oversized_id(body: bytes) -> bool:
     """Whether answering this body would echo an id beyond the bound."""
     if len(body) <= MAX_ID_LENGTH:
         return False
     try:
+        request_id = json.loads(bytes(_read_envelope(body).id))
+    except msgspec.ValidationError:  # JSON, and no object
+        return False
+    except (ValueError, RecursionError):
+        request_id = _id_as_the_sdk_reads_it(body)
+    return type(request_id) in (str, int) and not is_bounded_id(request_id) and len(str(request_id)) > MAX_ID_LENGTH
+
+
+def _id_as_the_sdk_reads_it(body: bytes) -> Any:
+    """The id of a body that is JSON for the standard library alone: NaN, half a surrogate pair, or another encoding than UTF-8."""
+    try:
         decoded = json.loads(body)
     except (ValueError, RecursionError):
-        return False
-    if not isinstance(decoded, dict):
-        return False
-    request_id = cast("dict[str, Any]", decoded).get("id")
-    return type(request_id) in (str, int) and not is_bounded_id(request_id) and len(str(request_id)) > MAX_ID_LENGTH
+        return None
+    return cast("dict[str, Any]", decoded).get("id") if isinstance(decoded, dict) else None

@@ -23,10 +23,12 @@ from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import MCPServer
+from mcp_types import INVALID_REQUEST
 
 from moorage.lifecycle.heap import Crowd
 from moorage.protocol import sdk
 from moorage.protocol.alone import AloneHome
+from moorage.protocol.bounds import BodyBounds
 from moorage.protocol.budgets import Budgets
 from moorage.protocol.call import InFlight
 from moorage.protocol.dispatch import Dispatcher
@@ -92,6 +94,7 @@ class McpService:
         self._repeatable = Repeatable(known or self.server)
         self.replication = _replication(settings, keys) if settings.store.configured else None
         underway = None if self.replication is None else self.replication.underway
+        self._bounds = BodyBounds(settings.http.max_json_depth, settings.http.max_json_values)
         self.budgets = Budgets(settings, tenants, self.in_flight, underway)
         self._notices = Notices(self.server, self._sessions)
         self._legacy: LegacyEndpoint | None = None
@@ -219,6 +222,9 @@ class McpService:
 
     async def serve(self, http: HttpExchange) -> None:
         """Answer one exchange that the edge has let in."""
+        if http.body and (refusal := self._bounds.refusal(http.body)) is not None:
+            await http.respond_error(400, INVALID_REQUEST, refusal)
+            return
         self._identify(http)
         if _is_legacy(http.headers.get(b"mcp-protocol-version")):
             await self._the_legacy.serve(http)
@@ -226,7 +232,10 @@ class McpService:
             await self._modern.serve(http)
 
     async def serve_relayed(self, http: HttpExchange) -> None:
-        """Answer one exchange that another replica has passed on; its sender was identified there."""
+        """Answer one exchange that another replica has passed on; its sender was identified there, and its body is bounded here again."""
+        if http.body and (refusal := self._bounds.refusal(http.body)) is not None:
+            await http.respond_error(400, INVALID_REQUEST, refusal)
+            return
         self._identify(http)
         await self._the_legacy.serve(http, relayed=True)
 
