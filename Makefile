@@ -21,11 +21,12 @@ test: .venv/.dev ## Run every test that needs no cluster
 
 ##@ Develop
 .PHONY: lint
-lint: .venv/.dev ## ruff, pyright, import contracts, chart and Dockerfile linters, generated files
+lint: .venv/.dev ## ruff, pyright, import contracts, starts of tasks, chart and Dockerfile linters, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.lint_tasks
 	$(BIN)/python -m scripts.generate --check
 	$(BIN)/python -m scripts.lint_chart
 

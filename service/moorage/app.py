@@ -13,9 +13,9 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import structlog
 from fastapi import FastAPI
 
@@ -26,11 +26,11 @@ from moorage.edge.door import Door
 from moorage.edge.gateway import Gateway
 from moorage.edge.http import bounded_protocol
 from moorage.errors import SettingsError
+from moorage.lifecycle import supervised
 from moorage.lifecycle.drain import Step, run_drain
 from moorage.lifecycle.phase import Lifecycle, Phase
 from moorage.lifecycle.side_server import SideServer
 from moorage.lifecycle.signals import chain_sigterm
-from moorage.lifecycle.supervised import FAULTS
 from moorage.limits.tenants import Tenants
 from moorage.protocol.service import NO_STORE_HINT, McpService
 from moorage.protocol.target import load_target
@@ -156,8 +156,8 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
             await run_drain(drain_steps(service, settings), Budget.of(settings.drain).serving, log)
 
     try:
-        async with _ending_with_the_service(lifecycle), admin, _relay_door(app), service.running(), anyio.create_task_group() as tasks:
-            tasks.start_soon(_refresh_keys, app.state.authenticator, app.state.keys)
+        async with _ending_with_the_service(lifecycle), admin, _relay_door(app), service.running(), supervised.Scope() as background:
+            background.restarted("api-keys", partial(_refresh_keys, app.state.authenticator, app.state.keys))
             with chain_sigterm(drain):
                 lifecycle.ready()
                 host, port = admin.address
@@ -165,7 +165,6 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
                 yield
                 await drain()
             lifecycle.stopped()
-            tasks.cancel_scope.cancel()
     finally:
         await telemetry.shutdown(Budget.of(settings.drain).flushing)
 
@@ -227,7 +226,7 @@ def _notes(settings: Settings, service: McpService) -> dict[str, Check]:
             return "the store does not answer; legacy sessions get 503, modern calls go on"
         return f"maxmemory-policy is {replication.evicts}, not noeviction: a full store drops sessions" if replication.evicts else None
 
-    return {"replicas": replicas, "store": store, "background": FAULTS.restarted_lately}
+    return {"replicas": replicas, "store": store, "background": supervised.FAULTS.restarted_lately}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """`moorage serve` as the process that an operator starts, watches and ends."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -90,11 +91,26 @@ async def test_a_worker_that_dies_is_replaced() -> None:
             await Legacy.begin(http, server.url)
 
 
-async def test_a_worker_whose_inside_fails_ends_and_is_replaced_instead_of_serving_half() -> None:
+async def test_a_worker_whose_ticker_fails_starts_it_again_and_serves_on() -> None:
+    async with serving(target=Path(__file__).with_name("failing_inside.py")) as server, client() as http:
+        [before] = server.workers()
+        body, headers = modern("tools/call", {"name": "breaks", "arguments": {"what": "ticker"}})
+        await http.post(f"{server.url}/mcp", json=body, headers=headers)
+        line = await server.logged(lambda line: "background.failed" in line)
+        assert (json.loads(line)["task"], "the ticker fails" in line) == ("call-ticker", True)
+        ready = await http.get(f"{server.admin}/readyz?verbose")
+        assert ready.status_code == 200
+        assert "[!]background: call-ticker failed (RuntimeError, 1 in all): started again; see the log" in ready.text
+        assert 'moorage_background_faults_total{moorage_task="call-ticker"} 1' in (await http.get(f"{server.admin}/metrics")).text
+        assert answer(await http.post(f"{server.url}/mcp", json=body, headers=headers))["result"]
+        assert server.workers() == [before]
+
+
+async def test_a_worker_whose_lifespan_fails_while_it_serves_ends_and_is_replaced() -> None:
     async with serving(target=Path(__file__).with_name("failing_inside.py")) as server:
         [before] = server.workers()
         seen = len(server.lines)
-        body, headers = modern("tools/call", {"name": "breaks", "arguments": {}})
+        body, headers = modern("tools/call", {"name": "breaks", "arguments": {"what": "lifespan"}})
         async with client() as http:
             await http.post(f"{server.url}/mcp", json=body, headers=headers)
         await server.logged(lambda line: "serving.failed" in line, seen)

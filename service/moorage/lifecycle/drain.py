@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from moorage.lifecycle.supervised import contained
+
 _CANCEL_GRACE_SECONDS = 0.25  # for the clean-up of a step that was cut short; after that it is left behind
 _HURRIED_SECONDS = 0.5  # for each step that is left when the drain itself is cut short
 
@@ -78,7 +80,7 @@ async def run_drain(steps: Sequence[Step], budget_seconds: float, log: EventLog)
 async def _run_step(step: Step, limit: float) -> Outcome:
     clock = asyncio.get_running_loop().time
     begun = clock()
-    task = asyncio.ensure_future(_as_coroutine(step))
+    task = contained("drain-step", step.run, expected=(Exception,))  # its failure is told with its outcome
     try:
         await asyncio.wait({task}, timeout=limit)
         if not task.done():
@@ -87,21 +89,10 @@ async def _run_step(step: Step, limit: float) -> Outcome:
             return Outcome(step.name, "late", clock() - begun)
     finally:
         task.cancel()  # has an effect only when the drain itself is cancelled
-        task.add_done_callback(_forget)
     if task.cancelled():
         return Outcome(step.name, "failed", clock() - begun, asyncio.CancelledError())
     error = task.exception()
     return Outcome(step.name, "done" if error is None else "failed", clock() - begun, error)
-
-
-async def _as_coroutine(step: Step) -> None:
-    await step.run()
-
-
-def _forget(task: asyncio.Future[None]) -> None:
-    """Retrieve the error of a step nobody waits for any more, which asyncio would else complain about."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _report(outcome: Outcome, log: EventLog) -> None:

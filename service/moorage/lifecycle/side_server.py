@@ -20,6 +20,7 @@ import uvicorn
 
 from moorage.errors import SettingsError
 from moorage.lifecycle.listeners import Listener
+from moorage.lifecycle.supervised import Scope
 
 _LAST_CONNECTIONS_SECONDS: Final = 1
 
@@ -48,11 +49,10 @@ class SideServer:
         backlog: int = 64,
         http: type[asyncio.Protocol] | str = "httptools",
     ) -> None:
-        self._name = name
         self._listeners = [Listener(name, host, port, backlog, shared=share_port) for port in ports]
         self._server = uvicorn.Server(_config(app, http))
         self._socket: socket.socket | None = None
-        self._main: asyncio.Task[None] | None = None
+        self._background = Scope()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -73,7 +73,7 @@ class SideServer:
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[self._socket])
-        self._main = asyncio.create_task(server.main_loop(), name=self._name)
+        self._background.restarted("side-server", server.main_loop)
         return self
 
     def _listen(self) -> socket.socket:
@@ -87,11 +87,10 @@ class SideServer:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop listening and give open connections a last second."""
-        if self._main is None or self._socket is None:
+        if self._socket is None:
             return
         self._server.should_exit = True
-        self._main.cancel()
-        await asyncio.wait({self._main}, timeout=_LAST_CONNECTIONS_SECONDS)
+        await self._background.cancel()
         await self._server.shutdown(sockets=[self._socket])
 
 

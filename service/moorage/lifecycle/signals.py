@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import structlog
 
+from moorage.lifecycle.supervised import contained
+
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _ECHO_SECONDS: Final = 1.0
 _LAST_CONNECTIONS_SECONDS: Final = 1
@@ -80,7 +82,7 @@ class _Chain:
 
     def _start(self, number: int) -> None:
         _log.info("drain.begun", signal=signal.Signals(number).name)
-        self._drain = self._loop.create_task(self._run(), name="drain")
+        self._drain = contained("drain", self._run)
         self._drain.add_done_callback(lambda _: _hand_over(self._previous[number], number))
 
     def _force(self, number: int) -> None:

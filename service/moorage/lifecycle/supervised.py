@@ -5,7 +5,7 @@ long as the process serves: after a fault it runs again, at once and then after 
 task's name, from a closed set, and logged once with its traceback; what was restarted lately is a note in the detail of readiness. Promises
 that no exception of such work, `SystemExit` and `KeyboardInterrupt` among them, leaves its task (asyncio would end the loop's run with
 them), that a task is referenced for as long as it runs (the loop keeps weak references only), and that a `Scope` which is left has
-cancelled what it started.
+cancelled what it started. `scripts/lint_tasks.py` refuses every other start of a task.
 
 Source: docs/decisions/2026-11-25-supervision.md
 """

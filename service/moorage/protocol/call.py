@@ -11,14 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import anyio.abc
-from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
+from mcp_types import INTERNAL_ERROR
 
+from moorage.lifecycle.supervised import Scope
 from moorage.protocol.encoding import PING, sse_event
 
 if TYPE_CHECKING:
@@ -31,13 +33,18 @@ WATCH_AFTER: Final = 0.05
 
 
 class Call:
-    """One request being served: what its handler may do to the response while it runs."""
+    """One request being served: what its handler may do to the response while it runs.
+
+    Attributes:
+        ended_because: What the call is answered with when it was interrupted for a reason of its own; None for any other interruption.
+    """
 
     __slots__ = (
         "_lock",
         "cancel_scope",
         "client_gone",
         "closed",
+        "ended_because",
         "http",
         "last_write",
         "long_lived",
@@ -60,6 +67,7 @@ class Call:
         self.closed = self.client_gone = self.watched = False
         self.long_lived = False
         self.cancel_scope: anyio.CancelScope | None = None
+        self.ended_because: MCPError | None = None
         self._lock: asyncio.Lock | None = None
 
     @property
@@ -142,6 +150,16 @@ class Call:
         self.client_gone = True
         self.cancel()
 
+    def end(self, error: MCPError) -> None:
+        """Interrupt the call; it is answered with this error."""
+        if self.ended_because is None:
+            self.ended_because = error
+        self.cancel()
+
+    def fail(self) -> None:
+        """Work that belongs to the call has failed beside it: interrupt it, and answer with an internal error."""
+        self.end(MCPError(code=INTERNAL_ERROR, message="Internal server error"))
+
     def cancel(self) -> None:
         """Interrupt the handler."""
         if self.cancel_scope is not None and not self.closed:
@@ -155,6 +173,7 @@ class InFlight:
         self._calls: set[Call] = set()
         self._ping_seconds = ping_seconds
         self._changed = asyncio.Event()
+        self._background = Scope()
         self.streams = 0
 
     @property
@@ -169,10 +188,9 @@ class InFlight:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Run the ticker; leaving ends it and every watch, and touches no call."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tick_forever, tasks)
+        async with self._background:
+            self._background.restarted("call-ticker", self._tick_forever)
             yield
-            tasks.cancel_scope.cancel()
 
     async def run(self, call: Call, work: Awaitable[Any]) -> Any:
         """Await a call's handler in place, as a member of the set, under its cancel scope.
@@ -203,19 +221,20 @@ class InFlight:
         for call in list(self._calls):
             call.cancel()
 
-    async def _tick_forever(self, tasks: anyio.abc.TaskGroup) -> None:
+    async def _tick_forever(self) -> None:
+        background = self._background
         while True:
             await asyncio.sleep(WATCH_AFTER)
             now = asyncio.get_running_loop().time()
             for call in list(self._calls):
                 if not call.watched and now - call.started >= WATCH_AFTER:
                     call.watched = True
-                    tasks.start_soon(self._watch, call)
+                    background.contained("call-watch", partial(self._watch, call), on_fault=call.fail)
                 if call.streams and now - call.last_write >= self._ping_seconds:
                     call.last_write = now
-                    tasks.start_soon(call.ping)
+                    background.contained("call-ping", call.ping, on_fault=call.fail)
                 if (opens_at := call.opens_at) is not None and now >= opens_at:
-                    tasks.start_soon(call.open_early)
+                    background.contained("early-open", call.open_early, on_fault=call.fail)
 
     async def _watch(self, call: Call) -> None:
         """Tell a call when its client leaves. uvicorn reports the end of the response in the same way, so this always ends."""

@@ -11,10 +11,12 @@ Source: docs/decisions/2026-11-24-event-log.md
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp.shared.exceptions import MCPError
 
+from moorage.lifecycle.supervised import contained
 from moorage.protocol.encoding import encode
 from moorage.protocol.reader import Reader
 from moorage.store.outage import StoreUnavailable
@@ -110,7 +112,7 @@ class Feed:
             MCPError: It could neither be kept nor shown.
         """
         # Whoever emits may be cancelled when the store has the event and we do not know it: the next would be taken for its repetition.
-        await asyncio.shield(asyncio.ensure_future(self._keep(message, last=last)))
+        await asyncio.shield(contained("event", partial(self._keep, message, last=last), expected=(Exception,)))
 
     async def _keep(self, message: Any, *, last: bool) -> None:
         data = encode(message)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -18,6 +19,7 @@ import structlog
 from mcp_types import INTERNAL_ERROR
 from opentelemetry.trace import SpanContext
 
+from moorage.lifecycle.supervised import Scope
 from moorage.protocol.exchange import RETRY_AFTER, SSE_HEADERS
 from moorage.protocol.home import IsAlive, Passed
 from moorage.protocol.reader import RETRY, STALLED_SECONDS
@@ -143,13 +145,18 @@ async def forward(relay: Relay, held: Held, http: HttpExchange, *, watch_seconds
         verdict = Passed.DEAD if _lost(http) is Passed.LOST else Passed.ANSWERED
         scope.cancel()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(leave, tasks.cancel_scope)
-        tasks.start_soon(watch, tasks.cancel_scope)
-        passage.under(tasks.cancel_scope)
-        with underway.holding(passage):
-            verdict = await _pass_on(relay, held, passage)
-        tasks.cancel_scope.cancel()
+    def give_up(scope: anyio.CancelScope) -> None:
+        nonlocal verdict
+        verdict = _lost(http)
+        scope.cancel()
+
+    with anyio.CancelScope() as scope:
+        async with Scope() as beside:
+            beside.contained("client-watch", partial(leave, scope), on_fault=partial(give_up, scope))
+            beside.contained("relay-watch", partial(watch, scope), on_fault=partial(give_up, scope))
+            passage.under(scope)
+            with underway.holding(passage):
+                verdict = await _pass_on(relay, held, passage)
     if passage.ended:
         await passage.say_so()
     if verdict is not Passed.ANSWERED:

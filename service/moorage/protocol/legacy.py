@@ -381,7 +381,8 @@ class LegacyEndpoint:
         session.watched = set(orjson.loads(owned.notes.get("watched", b"[]")))
         for stream, registration in owned.calls.items():
             feed = session.feeds[stream] = Feed(owned.lease, stream)
-            self._around.spawn(partial(self._dispatcher.settle, session, feed, registration, http.detached()))
+            settle = partial(self._dispatcher.settle, session, feed, registration, http.detached())
+            self._around.background.contained("orphan", settle)
 
 
 def _owner(http: HttpExchange) -> str:

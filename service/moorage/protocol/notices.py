@@ -129,7 +129,7 @@ class Notices:
     def catch_up(self, session: Session, position: str) -> None:
         """Have a session that was claimed hear what was published while nobody owned it."""
         if self._bus is not None and session.streamed:
-            session.around.spawn(partial(self._tell_missed, session, position, self._bus))
+            session.around.background.contained("notices-missed", partial(self._tell_missed, session, position, self._bus))
         elif self._bus is not None and session.lease is not None:
             session.lease.bus = self._bus.position
 

@@ -22,8 +22,7 @@ from moorage.store.owners import Owner
 from moorage.store.sessions import SessionStore
 
 if TYPE_CHECKING:
-    import anyio.abc
-
+    from moorage.lifecycle.supervised import Scope
     from moorage.protocol.exchange import HttpExchange
     from moorage.protocol.home import Passed
     from moorage.security.keyring import SealingKeys
@@ -71,14 +70,14 @@ class Replication:
         self._relay: Relay | None = None
         self._believed: dict[str, float] = {}
 
-    async def start(self, tasks: anyio.abc.TaskGroup, receive: Callable[[Notice], None]) -> None:
+    async def start(self, background: Scope, receive: Callable[[Notice], None]) -> None:
         """Become known, and begin to hear; a store that does not answer yet is tried again until it does."""
         self._relay = Relay(self.hops, **self._relay_options)
         self.bus.receive = receive
         await self.owner.begin(self.address)
-        tasks.start_soon(self.owner.beat_forever)
-        tasks.start_soon(self._look_at_policy)
-        tasks.start_soon(self.bus.listen_forever)
+        background.restarted("store-beat", self.owner.beat_forever)
+        background.restarted("store-policy", self._look_at_policy)
+        background.restarted("store-bus", self.bus.listen_forever)
 
     async def close(self) -> None:
         """Stop being an owner."""

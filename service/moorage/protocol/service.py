@@ -10,14 +10,12 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-import anyio.abc
 import structlog
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -26,6 +24,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import INVALID_REQUEST
 
 from moorage.lifecycle.heap import Crowd
+from moorage.lifecycle.supervised import Scope
 from moorage.protocol import sdk
 from moorage.protocol.alone import AloneHome
 from moorage.protocol.bounds import BodyBounds
@@ -137,35 +136,34 @@ class McpService:
     async def running(self) -> AsyncGenerator[None, None]:
         """Enter the server's lifespan and serve; leaving lets go of every session."""
         loop = asyncio.get_running_loop()
-        async with self.server.lifespan(self.server) as state, self.in_flight.running(), anyio.create_task_group() as tasks:
+        async with self.server.lifespan(self.server) as state, self.in_flight.running(), Scope() as background:
             self._modern.start(state, loop.time)
-            legacy = self._legacy = self._make_legacy(state, tasks)
-            tasks.start_soon(self._notices.deliver_forever)
+            legacy = self._legacy = self._make_legacy(state, background)
+            background.restarted("notices", self._notices.deliver_forever)
             if self.replication is not None:
                 self._notices.connect(self.replication.bus)
-                await self.replication.start(tasks, self._notices.receive)
-            tasks.start_soon(self._tend_forever, legacy)
+                await self.replication.start(background, self._notices.receive)
+            background.restarted("sessions-tend", partial(self._tend_forever, legacy))
             yield
             await legacy.home.close()
             if self.replication is not None:
                 await self.replication.close()
-            tasks.cancel_scope.cancel()
 
     async def _tend_forever(self, legacy: LegacyEndpoint) -> None:
         crowd = Crowd(asyncio.get_running_loop().time)
         while True:
             await asyncio.sleep(_TEND_EVERY_SECONDS)
-            await _contained(legacy.home.tend)
+            await legacy.home.tend()
             if crowd.has_left(legacy.home.living + self.open_streams):
                 legacy.shrink()
 
-    def _make_legacy(self, lifespan_state: Any, tasks: anyio.abc.TaskGroup) -> LegacyEndpoint:
+    def _make_legacy(self, lifespan_state: Any, background: Scope) -> LegacyEndpoint:
         settings, clock, mint = self._settings, asyncio.get_running_loop().time, os.urandom(MINT_BYTES)
         limits, replication = settings.sessions, self.replication
         around = Surroundings(
             self.server,
             lifespan_state,
-            spawn=partial(tasks.start_soon, _contained),
+            background=background,
             ping_seconds=settings.http.ping_seconds,
             age_seconds=self._age_seconds,
             asked_by=mint.hex(),
@@ -298,14 +296,6 @@ def _replication(settings: Settings, keys: SealingKeys) -> Replication:
     from moorage.protocol.replication import Replication
 
     return Replication(settings, keys)
-
-
-async def _contained(work: Callable[[], Awaitable[None]]) -> None:
-    """Run a piece of work whose fault is its own: in the task group it would end the service."""
-    try:
-        await work()
-    except Exception:  # boundary: one session's fault must not reach another
-        log.exception("task.failed")
 
 
 def _is_legacy(protocol_version: bytes | None) -> bool:

@@ -10,17 +10,18 @@ Source: MCP 2025-11-25, basic/transports, "Session Management"; docs/decisions/2
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+import structlog
 from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp_types import CONNECTION_CLOSED
 
+from moorage.lifecycle.supervised import contained, is_end_of_task
 from moorage.protocol.connection import SessionConnection
 from moorage.protocol.encoding import sse_event
 from moorage.protocol.feed import Feed
@@ -32,11 +33,14 @@ from moorage.streams.position import base36
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
 
+    from moorage.lifecycle.supervised import Scope
     from moorage.protocol.budgets import Budgets
     from moorage.protocol.exchange import Header
     from moorage.protocol.session_call import SessionCall
     from moorage.sessions.identity import SessionRecord
     from moorage.store.sessions import Lease
+
+log = structlog.get_logger("moorage.protocol")
 
 PRIMED_SINCE: Final = "2025-11-25"
 """The first revision whose clients understand an event without data."""
@@ -49,7 +53,7 @@ class Surroundings:
     Attributes:
         server: Whose session it is.
         lifespan_state: What the server's lifespan gave.
-        spawn: Starts a task that ends with the process at the latest.
+        background: Starts work that ends with the process at the latest.
         ping_seconds: Silence after which a stream gets a comment.
         age_seconds: Gives the age at which a stream that begins now is ended; 0 for never.
         asked_by: What the ids of requests to the client begin with in this process.
@@ -59,7 +63,7 @@ class Surroundings:
 
     server: Server[Any]
     lifespan_state: Any
-    spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
+    background: Scope
     ping_seconds: float
     age_seconds: Callable[[], float]
     asked_by: str
@@ -267,14 +271,24 @@ class Session:
         if self.reader is not None:
             self.reader.end()
         if self._holds_state:
-            await aclose_shielded(self.connection)
+            try:
+                await aclose_shielded(self.connection)
+            except BaseException as error:  # boundary: what a handler left on the exit stack must not keep other sessions from their end
+                if is_end_of_task(error):
+                    raise
+                log.exception("session.cleanup_failed")
         self.rest()
 
 
 async def read_stream(session: Session, reader: Reader) -> None:
     """Serve the response to a GET, until it is ended or its client leaves."""
-    leaving = asyncio.ensure_future(reader.http.disconnected())  # a task group would take as much memory as all the rest
-    leaving.add_done_callback(lambda _: reader.leave())
+
+    async def leave() -> None:
+        await reader.http.disconnected()
+        reader.leave()
+
+    # a task group would take as much memory as all the rest
+    leaving = contained("client-watch", leave, on_fault=reader.leave)
     try:
         await reader.serve([session.header], session.around.ping_seconds, session.around.age_seconds())
     finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 
 from moorage.protocol.call import Call
@@ -39,12 +39,11 @@ class SessionCall(Call):
         registration: What a later owner needs to end this call, as bytes; made when the stream opens.
     """
 
-    __slots__ = ("ended_because", "feed", "floor", "reader", "registration", "session")
+    __slots__ = ("feed", "floor", "reader", "registration", "session")
 
     def __init__(self, session: Session, http: HttpExchange, request_id: str | int | None, token: str | int | None, **kwargs: Any) -> None:
         super().__init__(http, request_id, token, **kwargs)
         self.session = session
-        self.ended_because: MCPError | None = None
         self.feed: Feed | None = None
         self.reader: Reader | None = None
         self.floor: float | None = None
@@ -93,8 +92,9 @@ class SessionCall(Call):
         """This call's stream in the log; the first time it is wanted, the response becomes its reader."""
         if self.feed is None:
             registration = self.registration()
+            again = registered(registration).again  # before the stream exists: one that nobody was shown could not carry the error
             self.feed = self.session.new_feed(registration)
-            self.feed.again = registered(registration).again
+            self.feed.again = again
             if not (self.client_gone or self.http.ended):
                 self._show_to_client(self.feed)
         return self.feed
@@ -109,7 +109,7 @@ class SessionCall(Call):
             await reader.serve([session.header], session.around.ping_seconds, age)
             feed.detach(reader)
 
-        session.around.spawn(serve)
+        session.around.background.contained("answer-stream", serve, on_fault=self.fail)
 
     def _seen_already(self, message: Mapping[str, Any]) -> bool:
         if self.floor is None or message.get("method") != "notifications/progress":
@@ -153,8 +153,3 @@ class SessionCall(Call):
         self.client_gone = True
         if self.reader is not None:
             self.reader.leave()
-
-    def end(self, error: MCPError) -> None:
-        """Interrupt the call; it is answered with this error."""
-        self.ended_because = error
-        self.cancel()

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
@@ -25,6 +25,7 @@ from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Absent, Fenced, Held, Owned, SessionStore
 
 if TYPE_CHECKING:
+    from moorage.lifecycle.supervised import TaskName
     from moorage.protocol.exchange import HttpExchange
     from moorage.sessions.identity import SessionRecord
     from moorage.settings import SessionSettings
@@ -38,6 +39,7 @@ _AT_ONCE: Final = 16
 
 log = structlog.get_logger("moorage.protocol")
 
+T = TypeVar("T")
 Moved = Callable[[str, int], Awaitable[None]]
 
 
@@ -123,14 +125,15 @@ class SharedHome(Living):
             return route
         claim = self._claims.get(record.key)
         if claim is None:
-            claim = self._claims[record.key] = asyncio.create_task(self._claim(name, record, http, dead))
-            claim.add_done_callback(partial(self._claimed, record.key))
+            work = partial(self._claim_once, name, record, http, dead)
+            claim = self._claims[record.key] = self.around.background.contained("session-claim", work, expected=(StoreUnavailable,))
         return await asyncio.shield(claim)
 
-    def _claimed(self, key: bytes, claim: asyncio.Task[Located]) -> None:
-        self._claims.pop(key, None)
-        if not claim.cancelled():
-            claim.exception()  # whoever waited has it; where nobody waits any more, nobody has to
+    async def _claim_once(self, name: str, record: SessionRecord, http: HttpExchange, dead: Held | None) -> Located:
+        try:
+            return await self._claim(name, record, http, dead)
+        finally:
+            self._claims.pop(record.key, None)
 
     async def _claim(self, name: str, record: SessionRecord, http: HttpExchange, dead: Held | None) -> Located:
         self._routes.pop(record.key, None)
@@ -145,7 +148,7 @@ class SharedHome(Living):
             case Owned() as owned:
                 session = self._make(name, record, owned.lease)
                 self._count_in(record)
-                self.around.spawn(partial(self._announce, record, owned.lease.epoch, dead))
+                self.around.background.contained("session-announce", partial(self._announce, record, owned.lease.epoch, dead))
                 if owned.succeeds:
                     self._instruments.taken_over()
                     log.info("session.taken_over", session=record.tag[:8], epoch=owned.lease.epoch, calls=len(owned.calls))
@@ -187,8 +190,14 @@ class SharedHome(Living):
         self._end_unheard_questions()
         due = [session for session in self.sessions() if self._due(session) is not None]
         for some in _batches(due):
-            if not all(await asyncio.gather(*map(self._tend, some))):
+            work = [self._beside("session-tend", session, self._tend) for session in some]
+            await asyncio.wait(work)
+            if any(not task.cancelled() and task.exception() is None and not task.result() for task in work):
                 return  # nothing is lost: it expires by itself, or is tended the next time
+
+    def _beside(self, name: TaskName, session: Session, work: Callable[[Session], Awaitable[T]]) -> asyncio.Task[T]:
+        """Run work on one session; a fault of it makes this process let go of that session, and of no other."""
+        return self.around.background.contained(name, partial(work, session), on_fault=partial(self._forget, session))
 
     def _due(self, session: Session) -> Callable[[Session], Awaitable[None]] | None:
         """What the store has to hear of a session now; what it has not to hear of is done."""
@@ -229,7 +238,7 @@ class SharedHome(Living):
             if session.reader is not None:
                 session.reader.end()
         for some in _batches([session for session in self.sessions() if not session.calls]):
-            await asyncio.gather(*map(self._leave, some))
+            await asyncio.wait([self._beside("session-hand-over", session, self._leave) for session in some])
 
     async def _leave(self, session: Session) -> None:
         if not session.calls and self._living.get(session.record.key) is session:

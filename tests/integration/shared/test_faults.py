@@ -16,6 +16,6 @@ async def test_a_fault_in_a_task_of_one_session_leaves_the_others_alone(start: S
     async def broken() -> None:
         raise ValueError("a fault")
 
-    replica.service._the_legacy._around.spawn(broken)
+    replica.service._the_legacy._around.background.contained("notices-missed", broken)
     assert (await ping(replica, session)) == 200
     await holds(lambda: replica.service.replication.owner.alive)  # type: ignore[union-attr]
