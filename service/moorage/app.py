@@ -39,6 +39,7 @@ from moorage.security.authn import Authenticator
 from moorage.security.cors import Cors
 from moorage.security.hosts import HostPolicy, OriginPolicy
 from moorage.security.keyring import SealingKeys, sealing_keys
+from moorage.sessions.address import joined
 from moorage.settings import is_loopback
 from moorage.settings_sources import load_settings
 from moorage.telemetry import bootstrap, logs
@@ -195,8 +196,7 @@ async def _relay_door(app: MoorageApp) -> AsyncGenerator[None, None]:
     http = bounded_protocol(settings.http.max_header_bytes + _HOP_BYTES, settings.http.max_headers + _HOP_FIELDS)
     async with SideServer("relay", relay.host, [*ports], door, backlog=settings.server.backlog, http=http) as server:
         host, port = server.address
-        host = relay.advertise or host
-        replication.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        replication.address = joined(relay.advertise or host, port)
         log.info("relay.listening", address=replication.address)
         yield
 

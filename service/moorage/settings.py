@@ -15,6 +15,7 @@ KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
 
 _HOST_PATTERN: Final = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
+_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?")
 _ORIGIN_PATTERN: Final = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
@@ -33,6 +34,16 @@ def setting(default: object, description: str, *, reason: str, unit: str | None 
     strict = True if number else None  # a switch is not a number, nor the other way round
     finite = False if isinstance(default, float) else None
     return Field(default=default, description=description, json_schema_extra=extra, strict=strict, allow_inf_nan=finite, **limits)
+
+
+def is_plain_host(host: str) -> bool:
+    """Tell whether this is an IP address or a name, without port, path or anything else of a URL."""
+    if ":" not in host:
+        return _NAME_PATTERN.fullmatch(host) is not None
+    try:
+        return ipaddress.IPv6Address(host).scope_id is None
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:
@@ -582,6 +593,8 @@ class Settings(Section):
                 f"relay.host={self.relay.host!r} stands for every address of this machine, and other replicas have to be told one:"
                 " set relay.advertise (MOORAGE_RELAY__ADVERTISE)"
             )
+        if self.relay.advertise is not None and not is_plain_host(self.relay.advertise.strip("[]")):
+            raise ValueError(f"relay.advertise={self.relay.advertise!r} is not a host: write a name or an IP address alone")
         return self
 
     @property

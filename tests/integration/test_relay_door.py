@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import httpcore2 as httpcore
 import httpx2 as httpx
 import pytest
 
 from moorage.security.keyring import SealingKeys
 from moorage.security.principal import Principal
-from moorage.sessions.hop import HEADER, PURPOSE, Hops
-from tests.integration.serving import client, request
+from moorage.sessions.hop import HEADER, PROOF, PURPOSE, Hops, Pledge
+from tests.integration.serving import ACCEPT, client, request
 from tests.integration.sharing import ANN, KEYS, Party, deployed, gauge, text_of
 from tests.services import Fleet, Redis, Replica, sealing_key
 
@@ -36,9 +38,16 @@ class Doors:
     key: str
     seconds: float
 
-    def hop(self, owner: str, method: str, session: str, body: bytes, name: str = "ann") -> dict[str, str]:
+    def make(self, owner: str, address: str, method: str, session: str, body: bytes, name: str = "ann") -> tuple[dict[str, str], Pledge]:
+        """All headers of a relayed request, the token among them, and what its answer is proved by."""
         hops = Hops(SealingKeys.parse(self.key).sealer(PURPOSE), lambda: self.seconds)
-        return {HEADER.decode(): hops.make(owner, method, session.encode(), body, Principal(name, "k")).decode()}
+        headers = {"host": "localhost", "accept": ACCEPT, "content-type": "application/json", "mcp-session-id": session}
+        pairs = [(field.encode(), value.encode()) for field, value in headers.items()]
+        token, pledge = hops.make(owner, address, method, pairs, body, Principal(name, "k"))
+        return {**headers, HEADER.decode(): token.decode()}, pledge
+
+    def hop(self, owner: str, address: str, method: str, session: str, body: bytes, name: str = "ann") -> dict[str, str]:
+        return self.make(owner, address, method, session, body, name)[0]
 
 
 @pytest.fixture(scope="module")
@@ -81,73 +90,115 @@ def address_of(replica: Replica) -> str:
 BODY = json.dumps(request("tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}})).encode()
 
 
-async def post(http: httpx.AsyncClient, party: Party, address: str, hop: dict[str, str], body: bytes = BODY) -> httpx.Response:
-    headers = {**party.headers, "content-type": "application/json", **hop}
-    headers.pop("authorization")
-    return await http.post(f"http://{address}/mcp", content=body, headers=headers)
+async def send(address: str, method: str, headers: dict[str, str], body: bytes, target: str = "/mcp") -> httpcore.Response:
+    """Exactly these headers, beside a Content-Length."""
+    async with httpcore.AsyncConnectionPool() as pool:
+        return await pool.request(method, f"http://{address}{target}", headers=list(headers.items()), content=body)
 
 
-async def test_a_request_that_a_replica_passes_on_is_served_on_behalf_of_whom_it_names(ann: Party, http: httpx.AsyncClient, known: Doors):
+async def post(address: str, headers: dict[str, str], body: bytes = BODY) -> httpcore.Response:
+    return await send(address, "POST", headers, body)
+
+
+async def test_a_request_that_a_replica_passes_on_is_served_on_behalf_of_whom_it_names(ann: Party, known: Doors):
     owner, address = known.doors[0]
-    answer = await post(http, ann, address, known.hop(owner, "POST", ann.id, BODY))
-    assert answer.status_code == 200
-    assert text_of(answer.json()) == "3"
-    other = await post(http, ann, address, known.hop(owner, "POST", ann.id, BODY, name="bob"))
-    assert other.status_code == 404, "whose session it is is judged here as well"
+    answer = await post(address, known.hop(owner, address, "POST", ann.id, BODY))
+    assert answer.status == 200
+    assert text_of(json.loads(answer.content)) == "3"
+    other = await post(address, known.hop(owner, address, "POST", ann.id, BODY, name="bob"))
+    assert other.status == 404, "whose session it is is judged here as well"
 
 
-async def test_without_a_hop_nobody_is_served_whatever_key_is_shown(ann: Party, http: httpx.AsyncClient, known: Doors):
-    _, address = known.doors[0]
-    assert (await post(http, ann, address, {})).status_code == STRANGER
-    assert (await post(http, ann, address, {"authorization": f"Bearer {ANN}"})).status_code == STRANGER
+async def test_every_answer_to_a_request_of_ours_proves_whose_it_is(ann: Party, known: Doors):
+    (owner, address), (other, _) = known.doors
+    large, strange = b" " * (5 * 1024 * 1024), b"{"
+    cases = {200: (owner, "POST", BODY), 400: (owner, "POST", strange), 405: (owner, "PUT", BODY), 413: (owner, "POST", large)}
+    for status, (meant, method, body) in {**cases, MISDIRECTED: (other, "POST", BODY)}.items():
+        headers, pledge = known.make(meant, address, method, ann.id, body)
+        answer = await send(address, method, headers, body)
+        assert answer.status == status
+        assert pledge.is_kept(status, answer.headers)
+        assert not pledge.is_kept(status + 1, answer.headers)
+
+
+async def test_without_a_token_nobody_is_served_whatever_key_is_shown(ann: Party, http: httpx.AsyncClient, known: Doors):
+    owner, address = known.doors[0]
+    plain = known.hop(owner, address, "POST", ann.id, BODY)
+    del plain[HEADER.decode()]
+    assert (await post(address, plain)).status == STRANGER
+    answer = await post(address, {**plain, "authorization": f"Bearer {ANN}"})
+    assert answer.status == STRANGER
+    assert PROOF not in dict(answer.headers)
     assert (await http.get(f"http://{address}/mcp", headers=ann.headers)).status_code == STRANGER
     assert (await http.get(f"http://{address}/metrics")).status_code == STRANGER
 
 
-async def test_a_hop_serves_for_no_other_method_body_or_session(ann: Party, http: httpx.AsyncClient, fleet: Fleet, known: Doors):
+async def test_a_token_serves_for_no_other_method_target_body_session_or_field(
+    ann: Party, http: httpx.AsyncClient, fleet: Fleet, known: Doors
+):
     owner, address = known.doors[0]
     other = await Party.begin(http, fleet[0], ANN)
-    wrong = [
-        known.hop(owner, "DELETE", ann.id, BODY),
-        known.hop(owner, "POST", ann.id, BODY + b" "),
-        known.hop(owner, "POST", other.id, BODY),
-        known.hop(owner, "POST", "", BODY),
+    right = known.hop(owner, address, "POST", ann.id, BODY)
+    refused = [
+        await send(address, "DELETE", right, BODY),
+        await send(address, "POST", right, BODY, target="/mcp?a=b"),
+        await send(address, "POST", right, BODY, target="/metrics"),
+        await post(address, right, BODY + b" "),
+        await post(address, {**right, "mcp-session-id": other.id}),
+        await post(address, {**right, "x-user": "root"}),
+        await post(address, {**right, "cookie": "a=b"}),
+        await post(address, {field: value for field, value in right.items() if field != "accept"}),
     ]
-    assert [(await post(http, ann, address, hop)).status_code for hop in wrong] == [STRANGER] * len(wrong)
-    stolen = known.hop(owner, "POST", ann.id, BODY)
-    assert (await http.request("DELETE", f"http://{address}/mcp", headers={**ann.headers, **stolen})).status_code == STRANGER
+    assert [answer.status for answer in refused] == [STRANGER] * len(refused)
     assert await ann.call(fleet[1], "add", a=1, b=2) == "3"
 
 
-async def test_a_hop_serves_for_half_a_minute_and_only_within_the_ring(ann: Party, http: httpx.AsyncClient, known: Doors):
+async def test_a_token_serves_once_even_beside_itself(ann: Party, http: httpx.AsyncClient, fleet: Fleet, known: Doors):
     owner, address = known.doors[0]
-    for seconds, status in ((-40, STRANGER), (40, STRANGER), (-15, 200), (15, 200)):
+    before = await gauge(http, fleet[0], "moorage_relay_refusals_total")
+    headers = known.hop(owner, address, "POST", ann.id, BODY)
+    answers = await asyncio.gather(*(post(address, headers) for _ in range(5)))
+    assert sorted(answer.status for answer in answers) == [200, *[STRANGER] * 4]
+    assert b"used before" in (await post(address, headers)).content
+    assert await gauge(http, fleet[0], "moorage_relay_refusals_total") == before + 5
+    assert 'moorage_relay_refusals_total{moorage_relay_refusal_reason="replayed"}' in (await http.get(f"{fleet[0].admin_url}/metrics")).text
+    assert "replayed" in fleet[0].logged(lambda line: "relay.refused" in line and "replayed" in line)
+
+
+async def test_a_token_serves_for_half_a_minute_and_only_within_the_ring(ann: Party, known: Doors):
+    owner, address = known.doors[0]
+    for seconds, status in ((-40, STRANGER), (20, STRANGER), (-15, 200), (5, 200)):
         aged = replace(known, seconds=known.seconds + seconds)
-        assert (await post(http, ann, address, aged.hop(owner, "POST", ann.id, BODY))).status_code == status, seconds
+        assert (await post(address, aged.hop(owner, address, "POST", ann.id, BODY))).status == status, seconds
     foreign = replace(known, key=sealing_key())
-    assert (await post(http, ann, address, foreign.hop(owner, "POST", ann.id, BODY))).status_code == STRANGER
+    assert (await post(address, foreign.hop(owner, address, "POST", ann.id, BODY))).status == STRANGER
 
 
-async def test_a_hop_for_another_owner_is_misdirected(ann: Party, http: httpx.AsyncClient, known: Doors):
-    (_, address), (other, _) = known.doors
-    for owner in (other, "0123456789abcdef"):
-        assert (await post(http, ann, address, known.hop(owner, "POST", ann.id, BODY))).status_code == MISDIRECTED
+async def test_a_token_of_another_version_is_refused_in_words(ann: Party, known: Doors):
+    owner, address = known.doors[0]
+    headers = known.hop(owner, address, "POST", ann.id, BODY)
+    headers[HEADER.decode()] = "3" + headers[HEADER.decode()][1:]
+    answer = await post(address, headers)
+    assert answer.status == STRANGER
+    assert b"another format" in answer.content
+
+
+async def test_a_token_for_another_owner_is_misdirected_and_one_for_another_address_is_a_strangers(ann: Party, known: Doors):
+    (owner, address), (other, elsewhere) = known.doors
+    for meant in (other, "0123456789abcdef"):
+        assert (await post(address, known.hop(meant, address, "POST", ann.id, BODY))).status == MISDIRECTED
+    headers, pledge = known.make(owner, address, "POST", ann.id, BODY)
+    answer = await post(elsewhere, headers)
+    assert answer.status == STRANGER, "else whoever redirects a request could have a living owner succeeded"
+    assert not pledge.is_kept(answer.status, answer.headers)
 
 
 async def test_a_request_is_never_passed_on_a_second_time(ann: Party, http: httpx.AsyncClient, fleet: Fleet, known: Doors):
     owner, address = known.doors[1]
     before = await gauge(http, fleet[1], "moorage_relay_requests_total")
-    answer = await post(http, ann, address, known.hop(owner, "POST", ann.id, BODY))
-    assert answer.status_code == MISDIRECTED
+    answer = await post(address, known.hop(owner, address, "POST", ann.id, BODY))
+    assert answer.status == MISDIRECTED
     assert await gauge(http, fleet[1], "moorage_relay_requests_total") == before
-
-
-async def test_the_door_refuses_what_the_public_port_refuses(ann: Party, http: httpx.AsyncClient, known: Doors):
-    owner, address = known.doors[0]
-    large = b" " * (5 * 1024 * 1024)
-    assert (await post(http, ann, address, known.hop(owner, "POST", ann.id, large), large)).status_code == 413
-    strange = b"{"
-    assert (await post(http, ann, address, known.hop(owner, "POST", ann.id, strange), strange)).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -155,16 +206,15 @@ async def test_the_door_refuses_what_the_public_port_refuses(ann: Party, http: h
     [(b"[" * 200 + b"]" * 200, "http.max_json_depth"), (b"[" + b"0," * 60_000 + b"0]", "http.max_json_values")],
     ids=["deep", "many"],
 )
-async def test_the_door_decodes_no_body_beyond_the_bounds(ann: Party, http: httpx.AsyncClient, known: Doors, value: bytes, setting: str):
+async def test_the_door_decodes_no_body_beyond_the_bounds(ann: Party, known: Doors, value: bytes, setting: str):
     owner, address = known.doors[0]
     body = BODY[:-1] + b',"more":' + value + b"}"
-    answer = await post(http, ann, address, known.hop(owner, "POST", ann.id, body), body)
-    assert answer.status_code == 400
-    assert setting in answer.json()["error"]["message"]
+    answer = await post(address, known.hop(owner, address, "POST", ann.id, body), body)
+    assert answer.status == 400
+    assert setting in json.loads(answer.content)["error"]["message"]
 
 
-async def test_the_public_port_believes_no_hop(ann: Party, http: httpx.AsyncClient, fleet: Fleet, known: Doors):
-    owner, _ = known.doors[0]
-    hop = known.hop(owner, "POST", ann.id, BODY)
-    answer = await post(http, ann, fleet[0].url.removeprefix("http://"), hop)
-    assert answer.status_code == 401
+async def test_the_public_port_believes_no_token(ann: Party, fleet: Fleet, known: Doors):
+    owner, address = known.doors[0]
+    answer = await post(fleet[0].url.removeprefix("http://"), known.hop(owner, address, "POST", ann.id, BODY))
+    assert answer.status == 401

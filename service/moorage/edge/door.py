@@ -1,26 +1,28 @@
 """The relay door: requests that another replica has judged and passed on, for sessions that this process owns.
 
-Promises that nothing is served which was not sealed with the shared ring for this owner, this session and these bytes; that a request is
-served here or refused (403 for a stranger, 421 for what is meant for another owner), and never passed on again. Everything that the public
-port checks was checked there.
+Promises that nothing is served which was not sealed with the shared ring for this door, this owner and these bytes, or was served before;
+that a request is served here or refused (403 for a stranger, 421 for what is meant for another owner), and never passed on again; and that
+the answer to whatever is no stranger's proves that it comes from here. Everything that the public port checks was checked there.
 
-Source: docs/decisions/2026-11-24-relay.md
+Order: token, its age, its address, the head that it was made for (403), its nonce (403, 503), of a stranger nothing more is read; body
+(413), its digest (403), owner (421), protocol.
+
+Source: docs/decisions/2026-11-24-relay.md, 2026-11-25-relay-trust.md
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
-from moorage.security.principal import Principal
-from moorage.sessions.hop import HEADER, Misdirected
+from moorage.sessions.hop import FORMAT, HEADER, PROOF, Pledge, Received, Refusal
+from moorage.sessions.nonces import Nonces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from moorage.protocol.replication import Replication
     from moorage.protocol.service import McpService
@@ -29,6 +31,23 @@ if TYPE_CHECKING:
 
 INVALID_REQUEST: Final = -32600
 INTERNAL_ERROR: Final = -32603
+_CLOSE: Final[Header] = (b"connection", b"close")
+
+_WORDS: Final = {
+    Refusal.STRANGER: "Not from a replica with these keys",
+    Refusal.FORMAT: f"The relay token has another format than {FORMAT.decode()}, the only one that this version reads",
+    Refusal.STALE: "The relay token is too old, or from the future",
+    Refusal.ELSEWHERE: "The relay token is for another address",
+    Refusal.ALTERED: "The relay token was made for another request",
+    Refusal.REPLAYED: "The relay token was used before",
+    Refusal.FULL: "Too many relayed requests at once",
+}
+_HINTS: Final = {
+    Refusal.STRANGER: "not sealed with these keys: do all replicas share them?",
+    Refusal.FORMAT: "replicas of two versions: this ends with the rollout",
+    Refusal.STALE: "has the store's clock jumped, or is somebody replaying?",
+}
+_ANOTHERS_HINT: Final = "somebody between the replicas changes or repeats requests"
 
 log = structlog.get_logger("moorage.edge")
 
@@ -41,13 +60,22 @@ class Door:
         self._replication = replication
         self._observer = observer
         self._limits = limits
+        self._nonces = Nonces()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP exchange."""
-        headers = dict(reversed(scope["headers"]))
-        http = HttpExchange(scope, receive, send, headers, self._observer.exchange(scope, headers))
+        # A tool behind this door has no business with the token.
+        within = {**scope, "headers": [header for header in scope["headers"] if header[0] != HEADER]}
+        headers = dict(reversed(within["headers"]))
+        proving = _Proving(send)
+        http = HttpExchange(within, receive, proving, headers, self._observer.exchange(within, headers))
         try:
-            await self._serve(http)
+            received = self._judge(scope)
+            if isinstance(received, Refusal):
+                await self._refuse(http, received)
+            else:
+                proving.pledge = received.pledge
+                await self._serve(http, received, proving)
         except (ClientLeft, BodyStalled):
             http.ended = True
         except BodyTooLarge:
@@ -58,27 +86,52 @@ class Door:
         finally:
             http.finish()
 
-    async def _serve(self, http: HttpExchange) -> None:
-        method, hop = http.scope["method"], http.headers.get(HEADER, b"")
-        if not self._replication.hops.is_ours(hop):
-            await self._refuse_stranger(http, [(b"connection", b"close")])  # nothing of its body was read
-            return
-        body = await http.read_body(self._limits.max_body_bytes, self._limits.body_timeout_seconds)
-        owner, session = self._replication.owner, http.headers.get(b"mcp-session-id", b"").strip()
-        principal = self._replication.hops.read(hop, owner.id, method, session, body)
-        match principal:
-            case None:
-                await self._refuse_stranger(http)
-            case Misdirected():
-                await http.respond_error(421, INVALID_REQUEST, "Not for this replica")
-            case Principal() if not owner.alive:
-                await http.respond_error(421, INVALID_REQUEST, "This replica owns nothing at the moment")
-            case Principal():
-                http.principal = principal
-                http.observed.principal = principal.name
-                await self._service.serve_relayed(http)
+    def _judge(self, scope: Scope) -> Received | Refusal:
+        query = scope["query_string"]
+        target = scope["raw_path"] + (b"?" + query if query else b"")
+        received = self._replication.hops.read(self._replication.address, scope["method"], target, scope["headers"])
+        if isinstance(received, Refusal):
+            return received
+        return self._nonces.claim(received.pledge.nonce, asyncio.get_running_loop().time()) or received
 
-    @staticmethod
-    async def _refuse_stranger(http: HttpExchange, headers: Iterable[Header] = ()) -> None:
-        log.warning("relay.refused", client=http.observed.peer, hint="not sealed with these keys: do all replicas share them?")
-        await http.respond_error(403, INVALID_REQUEST, "Not from a replica with these keys", headers=headers)
+    async def _serve(self, http: HttpExchange, received: Received, proving: _Proving) -> None:
+        body = await http.read_body(self._limits.max_body_bytes, self._limits.body_timeout_seconds)
+        owner = self._replication.owner
+        if not received.fits(body):
+            proving.pledge = None
+            await self._refuse(http, Refusal.ALTERED)
+        elif received.pledge.owner != owner.id:
+            await http.respond_error(421, INVALID_REQUEST, "Not for this replica")
+        elif not owner.alive:
+            await http.respond_error(421, INVALID_REQUEST, "This replica owns nothing at the moment")
+        else:
+            http.principal = received.principal
+            http.observed.principal = received.principal.name
+            await self._service.serve_relayed(http)
+
+    async def _refuse(self, http: HttpExchange, refusal: Refusal) -> None:
+        """Refuse before anything was done for the request."""
+        self._observer.instruments.relay_refused(refusal.value)
+        http.observed.reason = "relay_refused"
+        log.warning("relay.refused", reason=refusal.value, client=http.observed.peer, hint=_HINTS.get(refusal, _ANOTHERS_HINT))
+        await http.respond_error(503 if refusal is Refusal.FULL else 403, INVALID_REQUEST, _WORDS[refusal], headers=[_CLOSE])
+
+
+class _Proving:
+    """An ASGI `send` that adds to the head of an answer what proves whose it is.
+
+    Attributes:
+        pledge: By what; None proves nothing.
+    """
+
+    __slots__ = ("_send", "pledge")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.pledge: Pledge | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if self.pledge is not None and message["type"] == "http.response.start":
+            headers = message.get("headers", ())
+            message = {**message, "headers": [*headers, (PROOF, self.pledge.prove(message["status"], headers))]}
+        await self._send(message)

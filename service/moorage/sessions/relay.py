@@ -2,9 +2,10 @@
 
 `Relay.ask` yields the owner's response while it is open; leaving the context closes the hop, which the owner sees as its client
 leaving. Promises to tell apart what matters for a takeover: the owner is gone (nothing was processed), it says that it is not the owner, it
-does not answer (nobody knows), or it was lost after it had the request. Leaves what follows from that to the caller.
+does not answer (nobody knows), or it was lost after it had the request. Leaves what follows from that to the caller. Nothing of an answer
+is passed on, and no verdict drawn from it, before it is proved that it comes from a replica with our keys; no redirect is followed.
 
-Source: docs/decisions/2026-11-24-relay.md
+Source: docs/decisions/2026-11-24-relay.md, 2026-11-25-relay-trust.md
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpcore2 as httpcore
+import structlog
 
-from moorage.sessions.hop import HEADER
+from moorage.sessions import address as addresses
+from moorage.sessions.hop import HEADER, PROOF, TARGET, Header, returned
 
 if TYPE_CHECKING:
     from moorage.security.principal import Principal
     from moorage.sessions.hop import Hops
 
-Header = tuple[bytes, bytes]
-
 NOT_THE_OWNER: Final = 421
-NOT_TRUSTED: Final = 403
 _IDLE_SECONDS: Final = 30.0
 _KEPT_OPEN: Final = 256
 
-_OWN_HOP: Final = frozenset(
+_NOT_PASSED_ON: Final = frozenset(
     {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"proxy-authorization", b"proxy-connection"}
-    | {b"content-length", b"expect", b"authorization", b"cookie", b"traceparent", b"tracestate", HEADER}
+    | {b"content-length", b"expect", b"authorization", b"cookie", b"traceparent", b"tracestate", HEADER, PROOF}
 )
-"""Fields that belong to the client's own hop, or that no other process has any business to see."""
+"""Fields that belong to the client's own hop, or that no other process has any business to see; those that `Connection` names are left
+out, too. All others are passed on: a tool may read what a team's own gateway adds."""
 
-_LEFT_OUT: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"date", b"server"})
+log = structlog.get_logger("moorage.sessions")
 
 
 class OwnerGone(Exception):  # noqa: N818 - a verdict
-    """Nobody listens at the owner's address, or somebody else does: it did not get the request."""
+    """Nobody listens at the owner's address, or another replica of ours does and has proved it: it did not get the request."""
 
 
 class OwnerSilent(Exception):  # noqa: N818 - a verdict
-    """No connection in time, or none from here, or somebody at its address who does not know our keys: the owner may live.
+    """No connection in time, or none from here, or no address, or an answer that nobody with our keys has given: the owner may live.
 
     It did not get the request.
     """
@@ -88,21 +89,24 @@ class Relay:
         Raises:
             OwnerGone, OwnerSilent, OwnerLost: The last one also while the response is read.
         """
-        # The space around a value belongs to the wire that it came by; the library refuses to send it.
-        passed = [(name, value.strip()) for name, value in headers if name not in _OWN_HOP]
-        session = next((value for name, value in passed if name == b"mcp-session-id"), b"")
-        passed.append((HEADER, self._hops.make(owner, method, session, body, principal)))
-        if trace is not None:
-            passed.append((b"traceparent", trace))
+        place = addresses.parse(address)
+        if place is None:
+            log.warning("relay.no_address", owner=owner, hint="the store names a place that is no host:port: who else writes there?")
+            raise OwnerSilent
+        passed = _passed_on(headers, address, trace)
+        token, pledge = self._hops.make(owner, address, method, passed, body, principal)
+        passed.append((HEADER, token))
         try:
             async with AsyncExitStack() as hop:
-                response = await self._send(hop, method, address, passed, body)
+                response = await self._send(hop, method, place, passed, body)
+                if not pledge.is_kept(response.status, response.headers):
+                    log.warning(
+                        "relay.unproved", owner=owner, status=response.status, hint="not sealed with these keys: who else is there?"
+                    )
+                    raise OwnerSilent
                 if response.status == NOT_THE_OWNER:
                     raise OwnerGone
-                if response.status == NOT_TRUSTED:
-                    raise OwnerSilent
-                kept = [(name.lower(), value) for name, value in response.headers if name.lower() not in _LEFT_OUT]
-                yield Answer(response.status, kept, response.aiter_stream())
+                yield Answer(response.status, returned(response.headers), response.aiter_stream())
         except httpcore.ConnectError as error:
             raise (OwnerGone if _is_refusal(error) else OwnerSilent) from error
         except (httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
@@ -110,9 +114,12 @@ class Relay:
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             raise OwnerLost from error
 
-    async def _send(self, hop: AsyncExitStack, method: str, address: str, headers: list[Header], body: bytes) -> httpcore.Response:
+    async def _send(
+        self, hop: AsyncExitStack, method: str, place: tuple[str, int], headers: list[Header], body: bytes
+    ) -> httpcore.Response:
         """Send the request; calls go over connections that are kept, a stream over one of its own."""
-        url = httpcore.URL(f"http://{address}/mcp")
+        host, port = place
+        url = httpcore.URL(scheme=b"http", host=host.encode(), port=port, target=TARGET)
         way: Any = self._calls if method != "GET" else await hop.enter_async_context(httpcore.AsyncHTTPConnection(url.origin))
         extensions: dict[str, Any] = {"timeout": self._timeout}
         try:
@@ -123,6 +130,19 @@ class Relay:
     async def close(self) -> None:
         """Close what is kept open."""
         await self._calls.aclose()
+
+
+def _passed_on(headers: Iterable[Header], address: str, trace: bytes | None) -> list[Header]:
+    """The fields that the owner gets beside the token."""
+    headers = list(headers)
+    named = {name.strip().lower() for field, value in headers if field == b"connection" for name in value.split(b",")}
+    # The space around a value belongs to the wire that it came by; the library refuses to send it.
+    passed = [(name, value.strip()) for name, value in headers if name not in _NOT_PASSED_ON and name not in named and name != b"host"]
+    # The edge has judged the first Host; the library refuses to send two.
+    passed.append(next(((name, value.strip()) for name, value in headers if name == b"host"), (b"host", address.encode())))
+    if trace is not None:
+        passed.append((b"traceparent", trace))
+    return passed
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -121,6 +121,7 @@ class Instruments:
     __slots__ = (
         "_active_requests",
         "_refusals",
+        "_relay_refusals",
         "_relayed",
         "_resumed",
         "_sessions",
@@ -144,6 +145,7 @@ class Instruments:
         self._sessions = Tally(("mcp.protocol.version",))
         self._refusals = Tally(("http.response.status_code", "moorage.refusal.reason"))
         self._relayed = Tally(("moorage.relay.verdict",))
+        self._relay_refusals = Tally(("moorage.relay.refusal.reason",))
         self._taken_over = Tally((), ())
         self._resumed = Tally(("moorage.resume.outcome",))
         self.store_answers: Callable[[], bool] | None = None
@@ -189,6 +191,10 @@ class Instruments:
         """Count a request that was passed on to another replica; `verdict` must come from a closed set of the caller's."""
         self._relayed.add((verdict,))
 
+    def relay_refused(self, reason: str) -> None:
+        """Count a request that the relay door did not serve; `reason` must come from a closed set of the caller's."""
+        self._relay_refusals.add((reason,))
+
     def taken_over(self) -> None:
         """Count a session whose owner was lost and that is ours now."""
         self._taken_over.add(())
@@ -210,6 +216,9 @@ class Instruments:
         )
         meter.create_observable_counter(
             "moorage.relay.requests", [self._relayed.observe], "{request}", "Requests passed on to the replica that owns their session."
+        )
+        meter.create_observable_counter(
+            "moorage.relay.refusals", [self._relay_refusals.observe], "{request}", "Requests at the relay door that were not served."
         )
         meter.create_observable_counter(
             "moorage.sessions.taken_over", [self._taken_over.observe], "{session}", "Sessions taken over from a replica that was lost."

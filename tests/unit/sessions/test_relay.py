@@ -7,13 +7,15 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import anyio
 import pytest
+from structlog.testing import CapturingLogger
 
 from moorage.security.keyring import SealingKeys
 from moorage.security.principal import Principal
-from moorage.sessions.hop import HEADER, PURPOSE, Hops
+from moorage.sessions.hop import HEADER, PROOF, PURPOSE, TARGET, Hops, Received
 from moorage.sessions.relay import Answer, OwnerGone, OwnerLost, OwnerSilent, Relay
 from tests.services import free_ports
 
@@ -33,6 +35,9 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+KEYS = SealingKeys.ephemeral()
 
 
 @dataclass
@@ -59,12 +64,46 @@ class Owner:
         length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
         self.requests.append((head, await reader.readexactly(length)))
 
+    def received(self, head: bytes = b"") -> Received:
+        """What a request's token says at this door; the newest's, if none is named."""
+        method, target, headers = parsed(head or self.requests[-1][0])
+        received = Hops(KEYS.sealer(PURPOSE), lambda: 1000.0).read(self.address, method.decode(), target, headers)
+        assert isinstance(received, Received)
+        return received
+
+    def proof(self, answer: bytes, head: bytes = b"") -> bytes:
+        """The proof of an answer to a request, as a line of its head."""
+        _, status, headers = parsed(answer.partition(b"\r\n\r\n")[0])
+        return b"%s: %s\r\n" % (PROOF, self.received(head).pledge.prove(int(status), headers))
+
+
+def parsed(head: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:
+    """The first two words of a head, and its fields."""
+    line, *fields = head.split(b"\r\n")
+    first, second, *_ = line.split(b" ")
+    return first, second, [(name.lower(), value.strip()) for name, _, value in (field.partition(b":") for field in fields if field)]
+
+
+class Proving:
+    """Writes for an owner, and proves each answer."""
+
+    def __init__(self, it: Owner, writer: asyncio.StreamWriter) -> None:
+        self._owner = it
+        self._head = it.requests[-1][0]
+        self.write_as_it_is = writer.write
+        self.drain = writer.drain
+
+    def write(self, data: bytes) -> None:
+        """Write; the beginning of an answer is proved."""
+        line, end, rest = data.partition(b"\r\n")
+        self.write_as_it_is(line + end + self._owner.proof(data, self._head) + rest if data.startswith(b"HTTP/") else data)
+
 
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def owner(answer: Answering) -> AsyncIterator[Owner]:
+async def owner(answer: Answering, *, proves: bool = True) -> AsyncIterator[Owner]:
     """A door; `answer` is called after each request that was read whole."""
     it = Owner()
 
@@ -73,7 +112,7 @@ async def owner(answer: Answering) -> AsyncIterator[Owner]:
         try:
             while True:
                 await it.read(reader)
-                await answer(reader, writer)
+                await answer(reader, cast("asyncio.StreamWriter", Proving(it, writer)) if proves else writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             it.left.set()
         finally:
@@ -89,7 +128,7 @@ async def owner(answer: Answering) -> AsyncIterator[Owner]:
 
 @pytest.fixture
 def hops() -> Hops:
-    return Hops(SealingKeys.ephemeral().sealer(PURPOSE), lambda: 1000.0)
+    return Hops(KEYS.sealer(PURPOSE), lambda: 1000.0)
 
 
 @pytest.fixture
@@ -141,12 +180,16 @@ async def test_a_request_reaches_its_owner_with_a_hop_that_is_made_for_it(relay:
     assert {name: passed[name] for name in ("host", "mcp-session-id", "accept", "content-type")} == {
         name.decode(): value.decode().strip() for name, value in HEADERS
     }
-    hop = passed[HEADER.decode()].encode()
-    assert hops.read(hop, "owner-1", method, b"m1.x", b'{"a":1}') == ANN
+    received = there.received()
+    assert received.principal == ANN
+    assert received.fits(b'{"a":1}')
+    assert (received.pledge.owner, received.pledge.session) == ("owner-1", b"m1.x")
+    assert hops.read(there.address, method, TARGET + b"?a=b", parsed(head)[2]) != received
 
 
 async def test_what_is_the_clients_own_does_not_go_over_and_a_forged_hop_neither(relay: Relay):
-    own = [(name, b"of the client") for name in (b"authorization", b"cookie", b"traceparent", b"tracestate", b"te", HEADER, b"upgrade")]
+    names = (b"authorization", b"cookie", b"traceparent", b"tracestate", b"te", HEADER, PROOF, b"upgrade", b"x-of-this-hop", b"host")
+    own = [*((name, b"of the client") for name in names), (b"connection", b"keep-alive, X-Of-This-Hop"), (b"x-tenant", b"blue")]
     async with owner(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) as there:
         with anyio.fail_after(WITHIN):
             async with relay.ask("owner-1", there.address, "POST", [*HEADERS, *own], b"{}", ANN, b"00-of-this-hop-01"):
@@ -154,15 +197,18 @@ async def test_what_is_the_clients_own_does_not_go_over_and_a_forged_hop_neither
     [(head, _)] = there.requests
     assert b"of the client" not in head
     assert b"traceparent: 00-of-this-hop-01" in head.lower()
+    assert b"x-tenant: blue" in head.lower()
+    assert b"host: mcp.example.com" in head.lower(), "the first, which the edge has judged"
     assert head.lower().count(HEADER) == 1
 
 
-async def test_an_answer_comes_back_with_its_status_and_headers_and_without_those_of_the_hop(relay: Relay):
-    head = [b"HTTP/1.1 404 Not Found", b"Content-Type: application/json", b"Mcp-Session-Id: m1.y", b"Date: now", b"Server: x"]
+async def test_an_answer_comes_back_with_its_status_and_the_headers_that_clients_need_and_no_others(relay: Relay):
+    others = [b"Date: now", b"Server: x", b"Set-Cookie: a=b", b"Access-Control-Allow-Origin: *", b"Location: http://other/", b"X-Any: x"]
+    head = [b"HTTP/1.1 404 Not Found", b"Content-Type: application/json", b"Mcp-Session-Id: m1.y", *others]
     text = b"\r\n".join([*head, b"content-length: 2", b"", b"{}"])
     async with owner(answering(text)) as there, asking(relay, there.address) as answer:
         assert answer.status == 404
-        assert dict(answer.headers) == {b"content-type": b"application/json", b"mcp-session-id": b"m1.y", b"content-length": b"2"}
+        assert dict(answer.headers) == {b"content-type": b"application/json", b"mcp-session-id": b"m1.y"}
         assert b"".join([part async for part in answer.parts]) == b"{}"
 
 
@@ -271,10 +317,97 @@ async def test_whoever_says_that_it_is_not_the_owner_is_not(relay: Relay):
             await whole(relay, there.address)
 
 
-async def test_whoever_does_not_know_our_keys_proves_nothing(relay: Relay):
-    async with owner(answering(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")) as there:
+# Who answers
+
+
+def edited(change: Callable[[bytes, Owner], bytes], it: list[Owner]) -> Answering:
+    """Answers 421 with a proof that a test has changed."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        text = b"HTTP/1.1 421 Misdirected Request\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+        line, end, rest = text.partition(b"\r\n")
+        writer.write(change(line + end + it[0].proof(text) + rest, it[0]))
+        await writer.drain()
+
+    return answer
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@pytest.mark.parametrize("status", [200, 202, 204, 302, 403, 404, 421, 500, 503])
+async def test_whoever_does_not_know_our_keys_says_nothing_whatever_it_answers(
+    relay: Relay, status: int, method: str, monkeypatch: pytest.MonkeyPatch
+):
+    log = CapturingLogger()
+    monkeypatch.setattr("moorage.sessions.relay.log", log)
+    text = b"HTTP/1.1 %d Any\r\nlocation: /other\r\nset-cookie: a=b\r\ncontent-type: text/event-stream\r\ncontent-length: 3\r\n\r\nabc"
+    async with owner(answering(text % status), proves=False) as there:
+        with pytest.raises(OwnerSilent):
+            await whole(relay, there.address, method)
+    assert [(call.args, call.kwargs["status"]) for call in log.calls] == [(("relay.unproved",), status)]
+    assert len(there.requests) == 1, "no redirect is followed, and nothing sent twice"
+
+
+async def test_the_body_of_a_stranger_is_not_waited_for(relay: Relay):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        if await reader.read(1) == b"":
+            raise ConnectionResetError
+
+    async with owner(answer, proves=False) as there:
         with pytest.raises(OwnerSilent):
             await whole(relay, there.address)
+        with anyio.fail_after(WITHIN):
+            await there.left.wait()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text, _: text.replace(b" 421 ", b" 200 "),
+        lambda text, _: text.replace(b"retry-after: 1", b"retry-after: 9"),
+        lambda text, _: text.replace(b"retry-after: 1\r\n", b""),
+        lambda text, _: text.replace(b"retry-after: 1", b"retry-after: 1\r\nmcp-session-id: m1.mallory"),
+        lambda text, _: text.replace(b"proof: 2.", b"proof: 3."),
+        lambda text, _: text.replace(b"retry-after: 1", PROOF + b": 2.AAAA"),
+        lambda text, it: text.replace(b"retry-after: 1", it.proof(text).strip()),
+    ],
+    ids=["status", "field", "field gone", "field more", "format", "two proofs", "the same twice"],
+)
+async def test_an_answer_that_was_changed_on_its_way_is_none(relay: Relay, change: Callable[[bytes, Owner], bytes]):
+    it: list[Owner] = []
+    async with owner(edited(change, it), proves=False) as there:
+        it.append(there)
+        with pytest.raises(OwnerSilent):
+            await whole(relay, there.address)
+
+
+async def test_an_answer_to_an_earlier_request_proves_nothing(relay: Relay):
+    kept: list[bytes] = []
+    it: list[Owner] = []
+
+    def first(text: bytes, _: Owner) -> bytes:
+        kept.append(text)
+        return kept[0]
+
+    async with owner(edited(first, it), proves=False) as there:
+        it.append(there)
+        with pytest.raises(OwnerGone):
+            await whole(relay, there.address)
+        with pytest.raises(OwnerSilent):
+            await whole(relay, there.address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "127.0.0.1", ":9191", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:9191/", "127.0.0.1:9191/x?y", "::1:9191"),
+        *("user@127.0.0.1:9191", "user:pass@127.0.0.1:9191", "http://127.0.0.1:9191", "127.0.0.1:9191#", " 127.0.0.1:9191", "[::1]:9191\n"),
+        *("127.0.0.1:9191\r\nx: y", "[::1%eth0]:9191", "[127.0.0.1]:9191", "[::1]9191", "a b:9191", "größe:9191", "a\0b:9191", "a:\u0661"),
+    ],
+)
+async def test_an_address_that_is_more_or_less_than_host_and_port_is_asked_nothing(relay: Relay, address: str):
+    with pytest.raises(OwnerSilent):
+        await whole(relay, address)
 
 
 async def test_an_owner_that_does_not_accept_in_time_is_silent(relay: Relay):

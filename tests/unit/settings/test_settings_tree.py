@@ -95,6 +95,16 @@ def test_a_relay_door_on_every_address_has_to_say_one_to_the_others(host: str) -
     assert load_settings({"relay.host": host}, {}).settings.relay.host == host
 
 
+@pytest.mark.parametrize("host", ["10.0.0.7:9191", "http://10.0.0.7", "10.0.0.7/", "user@a", "a b", "fe80::1%eth0", "größe"])
+def test_a_relay_door_is_told_as_a_host_alone(host: str) -> None:
+    assert "is not a host: write a name or an IP address alone" in refusal(relay__advertise=host)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7", "tools-0.tools.svc.cluster.local", "fd00::7", "[fd00::7]", "a_b"])
+def test_a_host_that_a_relay_door_can_be_told_as(host: str) -> None:
+    assert load_settings({"relay.advertise": host}, {}).settings.relay.advertise == host
+
+
 @pytest.mark.parametrize(
     "entry", ["a.example", "a.example:8443", "*.a.example", "*.a.example:80", "*", "[2001:db8::1]:80", "10.0.0.1", "my_svc"]
 )
