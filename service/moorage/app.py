@@ -39,6 +39,7 @@ from moorage.security.authn import Authenticator
 from moorage.security.cors import Cors
 from moorage.security.hosts import HostPolicy, OriginPolicy
 from moorage.security.keyring import SealingKeys, sealing_keys
+from moorage.security.rotation import Rotation
 from moorage.sessions.address import joined
 from moorage.settings import is_loopback
 from moorage.settings_sources import load_settings
@@ -92,8 +93,8 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     logs.configure(settings.logs.level, settings.logs.format)
     lifecycle = Lifecycle()
     loaded = load_target(_target_of(settings)) if target is None else target
-    telemetry = bootstrap.start(settings.telemetry, service_name=loaded.name, version=__version__)
     keys = sealing_keys(settings.security)
+    telemetry = bootstrap.start(settings.telemetry, service_name=loaded.name, version=__version__, sealed=keys.sealed)
     observer = Observer(tracer=telemetry.tracer, instruments=telemetry.instruments, log=structlog.get_logger("moorage.mcp"))
     source = key_source(settings.security)
     tenants = Tenants(lambda: 0 if source is None else len(source.ring.names), settings.tenants.seen_seconds, time.monotonic)
@@ -121,6 +122,7 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     app.state.telemetry = telemetry
     app.state.authenticator = authenticator
     app.state.keys = keys
+    app.state.rotation = Rotation(keys, settings.server.replicas * settings.server.workers, time.monotonic)
     app.state.observer = observer
     app.state.bodies = bodies
     app.add_api_route("/", _front_page, methods=["GET"], response_model=None, include_in_schema=False)
@@ -147,9 +149,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
     service: McpService = app.state.service
     telemetry: bootstrap.Telemetry = app.state.telemetry
     _tell_what_is_missing(settings, app.state.keys)
-    admin_app = AdminApp(
-        lifecycle, lambda _accept: telemetry.render_metrics(), about(service.name, service.version), notes=_notes(settings, service)
-    )
+    admin_app = AdminApp(lifecycle, lambda _accept: telemetry.render_metrics(), about(service.name, service.version), notes=_notes(app))
     admin = SideServer("admin", settings.admin.host, [settings.admin.port], admin_app, share_port=settings.server.workers > 1)
 
     async def drain() -> None:
@@ -158,7 +158,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
 
     try:
         async with _ending_with_the_service(lifecycle), admin, _relay_door(app), service.running(), supervised.Scope() as background:
-            background.restarted("api-keys", partial(_refresh_keys, app.state.authenticator, app.state.keys))
+            background.restarted("api-keys", partial(_refresh_keys, app.state.authenticator, app.state.keys, app.state.rotation))
             with chain_sigterm(drain):
                 lifecycle.ready()
                 host, port = admin.address
@@ -211,8 +211,10 @@ def _tell_what_is_missing(settings: Settings, keys: SealingKeys) -> None:
         log.warning("replicas.no_store", hint=NO_STORE_HINT)
 
 
-def _notes(settings: Settings, service: McpService) -> dict[str, Check]:
+def _notes(app: FastAPI) -> dict[str, Check]:
     """What /readyz tells whoever asks for its detail, without being unready for it."""
+    settings: Settings = app.state.settings
+    service: McpService = app.state.service
     several = max(settings.server.replicas, settings.server.workers) > 1
 
     def replicas() -> str | None:
@@ -226,7 +228,7 @@ def _notes(settings: Settings, service: McpService) -> dict[str, Check]:
             return "the store does not answer; legacy sessions get 503, modern calls go on"
         return f"maxmemory-policy is {replication.evicts}, not noeviction: a full store drops sessions" if replication.evicts else None
 
-    return {"replicas": replicas, "store": store, "background": supervised.FAULTS.restarted_lately}
+    return {"replicas": replicas, "sealing-keys": app.state.rotation.due, "store": store, "background": supervised.FAULTS.restarted_lately}
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +280,10 @@ def _awaitable(action: Any) -> Any:
     return run
 
 
-async def _refresh_keys(authenticator: Authenticator, keys: SealingKeys) -> None:
+async def _refresh_keys(authenticator: Authenticator, keys: SealingKeys, rotation: Rotation) -> None:
     """Take up keys that were added or revoked while we run."""
     while True:
         await asyncio.sleep(_KEYS_LOOKED_AT_EVERY_SECONDS)
         authenticator.refresh()
         keys.refresh()
+        rotation.tell()

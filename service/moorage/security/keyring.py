@@ -11,6 +11,8 @@ Source: docs/decisions/2026-11-24-session-identity.md; RFC 5116; RFC 5869; NIST 
 import base64
 import os
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +41,14 @@ _LINE_HINT: Final = "a line is base64url of 32 random bytes; `moorage keys seali
 _log = structlog.get_logger("moorage.security")
 
 
+@dataclass(slots=True)
+class _Sealed:
+    """How often this process has sealed for one purpose, and how often of these before the first key of the ring was another."""
+
+    total: int = 0
+    before: int = 0
+
+
 class SealingKeys:
     """The ring as it is now: fixed, in a file that may change at any time, or made by this process for itself.
 
@@ -49,11 +59,12 @@ class SealingKeys:
         shared: Whether other processes can have the same ring. One that the process made for itself ends with it.
     """
 
-    __slots__ = ("_file", "_ring", "generation", "shared")
+    __slots__ = ("_file", "_ring", "_sealed", "generation", "shared")
 
     def __init__(self, ring: tuple[bytes, ...], *, shared: bool, file: WatchedFile | None = None) -> None:
         self._ring = ring
         self._file = file
+        self._sealed: dict[str, _Sealed] = {}
         self.shared = shared
         self.generation = 0
 
@@ -91,18 +102,30 @@ class SealingKeys:
         """Read the file again if it is another one; tell whether the ring is new. To be called now and then."""
         if self._file is None or not self._file.changed():
             return False
+        first = self._ring[0]
         try:
             self._ring = _load(self._file)
         except SettingsError as exc:
             _log.error("sealing_keys.refused", reason=exc.message, kept=len(self))
             return False
         self.generation += 1
+        if self._ring[0] != first:
+            for sealed in self._sealed.values():
+                sealed.before = sealed.total
         _log.info("sealing_keys.loaded", keys=len(self))
         return True
 
     def sealer(self, purpose: str) -> "Sealer":
         """Return what seals for one purpose, now and after every change of the ring."""
-        return Sealer(self, purpose)
+        return Sealer(self, purpose, self._sealed.setdefault(purpose, _Sealed()))
+
+    def sealed(self) -> Mapping[str, int]:
+        """How many messages this process has sealed, by purpose."""
+        return {purpose: sealed.total for purpose, sealed in self._sealed.items()}
+
+    def sealed_since_rotation(self) -> Mapping[str, int]:
+        """The same, under the key that seals now: each purpose has its own of it."""
+        return {purpose: sealed.total - sealed.before for purpose, sealed in self._sealed.items()}
 
     def derive(self, purpose: str) -> list[tuple[bytes, AESGCM]]:
         """Return id and cipher of every key for one purpose; the first seals."""
@@ -115,10 +138,11 @@ class Sealer:
     What is sealed is key id, nonce, ciphertext and tag. It is bound to its purpose and to the context it was sealed in, byte by byte.
     """
 
-    __slots__ = ("_ciphers", "_generation", "_keys", "_label", "_purpose", "_seal_bound", "_seal_cipher", "_seal_id")
+    __slots__ = ("_ciphers", "_generation", "_keys", "_label", "_purpose", "_seal_bound", "_seal_cipher", "_seal_id", "_sealed")
 
-    def __init__(self, keys: SealingKeys, purpose: str) -> None:
+    def __init__(self, keys: SealingKeys, purpose: str, sealed: _Sealed) -> None:
         self._keys = keys
+        self._sealed = sealed
         self._purpose = purpose
         self._label = purpose.encode() + b"\0"  # ends where the context begins
         self._derive()
@@ -132,6 +156,7 @@ class Sealer:
         """Return the payload, sealed; only the same context opens it."""
         if self._generation != self._keys.generation:
             self._derive()
+        self._sealed.total += 1
         nonce = os.urandom(_NONCE_BYTES)
         return self._seal_id + nonce + self._seal_cipher.encrypt(nonce, payload, self._seal_bound + context)
 

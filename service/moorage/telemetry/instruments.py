@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -124,6 +124,7 @@ class Instruments:
         "_relay_refusals",
         "_relayed",
         "_resumed",
+        "_sealed",
         "_sessions",
         "_streams",
         "_taken_over",
@@ -134,7 +135,16 @@ class Instruments:
         "stream",
     )
 
-    def __init__(self, meter: Meter, *, version: str, histograms: HistogramFactory | None = None, started: float | None = None) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        version: str,
+        histograms: HistogramFactory | None = None,
+        started: float | None = None,
+        sealed: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """Args: `sealed` says how many messages were sealed, by purpose; asked when somebody collects."""
         make: HistogramFactory = histograms or partial(MeterHistogram, meter)
         self.operation = make(OPERATION)
         self.session = make(SESSION)
@@ -149,6 +159,7 @@ class Instruments:
         self._taken_over = Tally((), ())
         self._resumed = Tally(("moorage.resume.outcome",))
         self.store_answers: Callable[[], bool] | None = None
+        self._sealed = sealed
         self._expose(meter, version, time.time() if started is None else started)
 
     def request_started(self, method: str, scheme: str) -> None:
@@ -228,11 +239,15 @@ class Instruments:
             "moorage.background.faults", [_faults], "{fault}", "Exceptions that background work has raised, by the name of its task."
         )
         meter.create_observable_gauge("moorage.store.up", [self._store_up], "", "Whether the store answers; nothing without a store.")
+        meter.create_observable_counter("moorage.seals", [self._seals], "{message}", "Messages sealed with the shared keys.")
         build = {"version": version, "python": platform.python_version()}
         meter.create_observable_gauge(
             "moorage.process.start_time", [lambda _: [Observation(started)]], "s", "When this process started, in Unix time."
         )
         meter.create_observable_gauge("moorage.build_info", [lambda _: [Observation(1, build)]], "", "What is running; always 1.")
+
+    def _seals(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(count, {"moorage.seal.purpose": purpose}) for purpose, count in self._sealed().items()]
 
     def _store_up(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [] if self.store_answers is None else [Observation(int(self.store_answers()))]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -95,7 +95,13 @@ class Telemetry:
 
 
 def start(
-    settings: TelemetrySettings, *, service_name: str, version: str, instance_id: str | None = None, set_global: bool = True
+    settings: TelemetrySettings,
+    *,
+    service_name: str,
+    version: str,
+    instance_id: str | None = None,
+    set_global: bool = True,
+    sealed: Callable[[], Mapping[str, int]] = dict,
 ) -> Telemetry:
     """Build what the OTEL_* variables and the settings ask for.
 
@@ -105,6 +111,7 @@ def start(
         version: service.version.
         instance_id: service.instance.id; by default the pod's uid or the host's name, and the process id.
         set_global: Make the providers the ones that tools find through the OpenTelemetry API. Possible once a process.
+        sealed: How many messages were sealed, by purpose.
 
     Raises:
         SettingsError: A variable has a value that cannot be meant.
@@ -114,7 +121,7 @@ def start(
         return _disabled(version)
     resource = describe(os.environ, setting=settings.service_name, service_name=service_name, version=version, instance_id=instance_id)
     try:
-        telemetry = _build(plan, resource, version)
+        telemetry = _build(plan, resource, version, sealed)
     except ValueError as wrong:  # the SDK's own words for a number it cannot use
         raise SettingsError(f"an OTEL_* variable cannot be used: {wrong}") from wrong
     if set_global:
@@ -122,7 +129,7 @@ def start(
     return telemetry
 
 
-def _build(plan: Plan, resource: Resource, version: str) -> Telemetry:
+def _build(plan: Plan, resource: Resource, version: str, sealed: Callable[[], Mapping[str, int]]) -> Telemetry:
     scope = InstrumentationScope("moorage", version)
     cells = Cells(scope, exemplars=plan.exemplars)
     text = OpenMetricsReader(cells)
@@ -132,7 +139,7 @@ def _build(plan: Plan, resource: Resource, version: str) -> Telemetry:
         readers.append(OtlpReader(exporters.metric_exporter(plan.metrics), cells, delta=plan.delta_histograms))
     meters = MeterProvider(readers, resource, views=VIEWS, shutdown_on_exit=False)
     factory = None if plan.exponential_histograms else cells.histogram
-    instruments = Instruments(meters.get_meter(scope.name, version), version=version, histograms=factory)
+    instruments = Instruments(meters.get_meter(scope.name, version), version=version, histograms=factory, sealed=sealed)
     if plan.metrics is not None:
         shutdowns.append(meters.shutdown)
     if plan.traces is None:
