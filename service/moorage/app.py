@@ -21,6 +21,7 @@ from fastapi import FastAPI
 
 from moorage import __version__
 from moorage.admin.probes import AdminApp, Check, about
+from moorage.edge.admin_http import admin_protocol
 from moorage.edge.bodies import BodyBudget
 from moorage.edge.door import Door
 from moorage.edge.gateway import Gateway
@@ -149,8 +150,15 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
     service: McpService = app.state.service
     telemetry: bootstrap.Telemetry = app.state.telemetry
     _tell_what_is_missing(settings, app.state.keys)
-    admin_app = AdminApp(lifecycle, lambda _accept: telemetry.render_metrics(), about(service.name, service.version), notes=_notes(app))
-    admin = SideServer("admin", settings.admin.host, [settings.admin.port], admin_app, share_port=settings.server.workers > 1)
+    admin_app = AdminApp(
+        lifecycle,
+        lambda _accept: telemetry.render_metrics(),
+        about(service.name, service.version),
+        HostPolicy(settings.admin.allowed_hosts, addresses=True),
+        notes=_notes(app),
+    )
+    http = admin_protocol(settings.http.max_header_bytes, settings.http.max_headers)
+    admin = SideServer("admin", settings.admin.host, [settings.admin.port], admin_app, share_port=settings.server.workers > 1, http=http)
 
     async def drain() -> None:
         if lifecycle.begin_drain():

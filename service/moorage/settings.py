@@ -140,6 +140,12 @@ class AdminSettings(Section):
     port: int = setting(
         9090, "Port of the admin listener; 0 takes any free one.", unit="port", ge=0, le=65535, reason="Where scrapers look."
     )
+    allowed_hosts: tuple[HostEntry, ...] = setting(
+        (),
+        "Names of Host that the admin listener serves beside loopback names and addresses: name, name:port, *.suffix, or * for any."
+        " Others get 421.",
+        reason="Probes and scrapes ask for an address; a page in a browser that reaches it through a name of its own reads no metrics.",
+    )
 
 
 class HttpSettings(Section):

@@ -20,6 +20,16 @@ def test_a_monitor_scrapes_the_admin_port_of_every_pod():
     assert [(port["name"], port["targetPort"]) for port in service["spec"]["ports"]] == [("admin", "admin")]
 
 
+def test_the_admin_port_answers_to_the_names_of_its_service():
+    names = ["web-moorage-admin", "web-moorage-admin.prod", "web-moorage-admin.prod.svc", "web-moorage-admin.prod.svc.cluster.local"]
+    assert render(**SCRAPED).config["admin"]["allowed_hosts"] == names
+    assert render(**SCRAPED, config={"admin": {"allowed_hosts": ["api.example.com"]}}).config["admin"]["allowed_hosts"] == [
+        "api.example.com",
+        *names,
+    ]
+    assert render().config["admin"]["allowed_hosts"] == []
+
+
 def test_the_monitor_selects_the_admin_service_and_not_the_public_one():
     rendered = render(**SCRAPED)
     wanted = rendered.one("ServiceMonitor")["spec"]["selector"]["matchLabels"].items()

@@ -58,8 +58,8 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(server: Process) -> AsyncIterator[Raw]:
-    host, port = server.url.removeprefix("http://").split(":")
+async def raw(server: Process, url: str | None = None) -> AsyncIterator[Raw]:
+    host, port = (url or server.url).removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         yield Raw(reader, writer)
@@ -317,6 +317,30 @@ async def test_a_body_without_end_is_cut_off_behind_its_answer(
                 await peer.writer.drain()
                 sent += 60_000
     assert sent < patience
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/nowhere"])
+async def test_the_admin_port_has_the_public_ports_bounds(locked: Process, path: str) -> None:
+    many, large = [f"x-{n}: a" for n in range(200)], ["x-a: " + "a" * 40_000]
+    for line, fields, status in (
+        (f"GET {path}", many, 431),
+        (f"GET {path}", large, 431),
+        (f"GET {path}?{'a' * 9000}", [], 414),
+        (f"GET {path}", ["host: rebound.example"], 421),
+    ):
+        async with raw(locked, locked.admin) as peer:
+            peer.writer.write("\r\n".join([f"{line} HTTP/1.1", *(fields or ["host: localhost"]), "", ""]).encode())
+            assert await peer.status() == status
+    async with raw(locked, locked.admin) as peer:
+        peer.writer.write(f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {1 << 40}\r\n\r\n".encode())
+        assert await peer.status() in (404, 405)
+        sent, patience = 0, 64 * 1024 * 1024
+        with suppress(ConnectionError), anyio.fail_after(20):
+            while sent < patience:
+                peer.writer.write(b"a" * 60_000)
+                await peer.writer.drain()
+                sent += 60_000
+        assert sent < patience
 
 
 # Clients that leave

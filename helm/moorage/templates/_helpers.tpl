@@ -80,6 +80,13 @@ app.kubernetes.io/component: test
 {{- list $name $local (printf "%s.svc" $local) (printf "%s.svc.cluster.local" $local) | toJson -}}
 {{- end -}}
 
+{{/* Those under which the admin port is asked for by name; probes and the scraper ask for the pod's address. */}}
+{{- define "moorage.adminHosts" -}}
+{{- $name := printf "%s-admin" (include "moorage.fullname" .) -}}
+{{- $local := printf "%s.%s" $name .Release.Namespace -}}
+{{- ternary (list $name $local (printf "%s.svc" $local) (printf "%s.svc.cluster.local" $local)) list .Values.metrics.serviceMonitor.enabled | toJson -}}
+{{- end -}}
+
 {{- define "moorage.ingressHosts" -}}
 {{- .Values.ingress.enabled | ternary .Values.ingress.hosts list | toJson -}}
 {{- end -}}
@@ -92,7 +99,9 @@ app.kubernetes.io/component: test
 {{- $server := dict "replicas" (include "moorage.mostReplicas" . | int) -}}
 {{- $prefix := dict "store" (dict "prefix" (include "moorage.storePrefix" .)) -}}
 {{- $store := ternary dict $prefix (empty (include "moorage.storeSecret" .)) -}}
-{{- mergeOverwrite $store (deepCopy .Values.config) (dict "security" $security "server" $server) | toYaml -}}
+{{- $monitoring := concat (dig "admin" "allowed_hosts" list .Values.config) (include "moorage.adminHosts" . | fromJsonArray) | uniq -}}
+{{- $admin := dict "allowed_hosts" $monitoring -}}
+{{- mergeOverwrite $store (deepCopy .Values.config) (dict "security" $security "server" $server "admin" $admin) | toYaml -}}
 {{- end -}}
 
 {{/* What of it makes pods roll: of their number only whether there are several, and that without a store, where pods behave otherwise then. */}}

@@ -1,8 +1,9 @@
 """What the admin port answers: probes, metrics, version.
 
 Owns the ASGI app and the words of the probes, which are those of Kubernetes' own components. It promises that no answer
-depends on who asks or under which Host, that liveness says only that the event loop turns (so that a drain is not taken
-for a death), and that a check that raises fails its probe and nothing else. Where the facts come from is the app's affair.
+depends on who asks, that nobody is answered under a name that was not given to this port, that liveness says only that the
+event loop turns (so that a drain is not taken for a death), and that a check that raises fails its probe and nothing else.
+Where the facts come from is the app's affair.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import orjson
 
 from moorage import __version__
 from moorage.lifecycle.phase import Lifecycle, Phase
+from moorage.security.hosts import HostPolicy
 from moorage.telemetry import logs
 
 Check = Callable[[], str | None]
@@ -67,6 +69,7 @@ class AdminApp:
         lifecycle: Whose phase the probes report.
         render: Writes the metrics.
         about: The document of /version.
+        hosts: Names under which it is served.
         checks: What else has to hold for readiness, by name; the phase is always the first check.
         notes: What readiness tells in its detail, by name, without being lost for it.
     """
@@ -74,6 +77,7 @@ class AdminApp:
     lifecycle: Lifecycle
     render: Render
     about: Mapping[str, object]
+    hosts: HostPolicy = field(default_factory=lambda: HostPolicy((), addresses=True))
     checks: Mapping[str, Check] = field(default_factory=dict[str, Check])
     notes: Mapping[str, Check] = field(default_factory=dict[str, Check])
 
@@ -96,6 +100,8 @@ class AdminApp:
         await send({"type": "http.response.body", "body": answer.body})
 
     def _answer(self, scope: MutableMapping[str, Any]) -> Answer:
+        if not self._serves(scope):
+            return Answer(421, b"misdirected request: this Host is not served here (admin.allowed_hosts)\n")
         route = self._routes().get(scope["path"])
         if route is None:
             return Answer(404, b"not found; there are " + ", ".join(self._routes()).encode() + b"\n")
@@ -103,6 +109,10 @@ class AdminApp:
             return Answer(405, b"method not allowed\n", headers=((b"allow", b"GET, HEAD"),))
         accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
         return route(Question(scope["query_string"], accept.decode("latin-1")))
+
+    def _serves(self, scope: MutableMapping[str, Any]) -> bool:
+        """Every name that was asked for has to be served; checks of load balancers that speak HTTP/1.0 ask for none, browsers always do."""
+        return all(self.hosts.allows(value) for name, value in scope["headers"] if name == b"host")
 
     def _routes(self) -> dict[str, Callable[[Question], Answer]]:
         return {

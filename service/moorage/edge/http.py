@@ -331,7 +331,7 @@ class _PatientTransport:
         self.close = protocol.end
 
 
-def bounded_protocol(max_header_bytes: int, max_headers: int) -> type[BoundedProtocol]:
+def bounded_protocol(max_header_bytes: int, max_headers: int, kind: type[BoundedProtocol] = BoundedProtocol) -> type[BoundedProtocol]:
     """Make a protocol class with these limits on the head of a request."""
     limits = {"max_header_bytes": max_header_bytes, "max_headers": max_headers}
-    return type("BoundedProtocol", (BoundedProtocol,), limits)
+    return type(kind.__name__, (kind,), limits)

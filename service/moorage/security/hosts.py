@@ -7,6 +7,7 @@ that loopback names are always served, and one dictionary lookup for a value tha
 Source: MCP transports, "Security Warning"; RFC 6454; RFC 9110, section 7.4.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -24,11 +25,13 @@ class HostPolicy:
 
     Args:
         allowed: `name` (with any port), `name:port`, `*.suffix` (any name below it, not the suffix itself), or `*` for any.
+        addresses: Serve also who asks for an IP address, which no name can be made to look like.
     """
 
-    __slots__ = ("_any", "_exact", "_known", "_suffixes")
+    __slots__ = ("_addresses", "_any", "_exact", "_known", "_suffixes")
 
-    def __init__(self, allowed: Iterable[str]) -> None:
+    def __init__(self, allowed: Iterable[str], *, addresses: bool = False) -> None:
+        self._addresses = addresses
         entries = [entry.lower() for entry in allowed]
         self._any = "*" in entries
         self._suffixes = tuple(_split(entry[2:]) for entry in entries if entry.startswith("*."))
@@ -46,6 +49,8 @@ class HostPolicy:
 
     def _matches(self, name: str, port: str | None) -> bool:
         if name in _LOOPBACK or (name, None) in self._exact or (name, port) in self._exact:
+            return True
+        if self._addresses and _is_address(name):
             return True
         return any(name.endswith("." + suffix) and wanted in (None, port) for suffix, wanted in self._suffixes)
 
@@ -88,6 +93,14 @@ def _split(entry: str) -> tuple[str, str | None]:
     if match is None:
         raise ValueError(f"{entry!r} is not a host")
     return match[1], match[2]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _origin(text: str) -> tuple[str, str, str | None] | None:

@@ -12,9 +12,11 @@ import pytest
 
 from moorage import __version__
 from moorage.admin.probes import AdminApp, about
+from moorage.edge.admin_http import AdminProtocol
 from moorage.errors import SettingsError
 from moorage.lifecycle.phase import Lifecycle
 from moorage.lifecycle.side_server import SideServer
+from moorage.security.hosts import HostPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -151,7 +153,7 @@ async def test_after_its_end_nothing_listens_any_more_even_if_a_client_stays_con
     with anyio.fail_after(5):
         async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
             reader, writer = await asyncio.open_connection(*server.address)
-            writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         with pytest.raises(OSError):
             await asyncio.open_connection(*server.address)
@@ -213,3 +215,49 @@ def test_a_blocked_event_loop_fails_liveness_until_it_turns_again(worker: LoopIn
     finally:
         let_go.set()
     assert worker.live(5)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost:9090", "127.0.0.1", "10.244.0.7:9090", "[fd00::7]:9090", "[::1]", "web-moorage-admin.prod.svc", "api.example.com:443"],
+)
+async def test_who_asks_for_an_address_or_a_name_that_was_given_is_answered(host: str) -> None:
+    hosts = HostPolicy(["web-moorage-admin.prod.svc", "api.example.com"], addresses=True)
+    async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle(), hosts=hosts)) as server:
+        assert (await get(server, "/livez", host=host)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/startupz", "/metrics", "/version", "/nowhere"])
+@pytest.mark.parametrize("host", ["rebound.example.com", "10.0.0.7.example.com", "localhost.example.com", "1.2.3", "[fd00::7", "a b", ""])
+async def test_who_asks_for_another_name_is_answered_421(path: str, host: str) -> None:
+    async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
+        answer = await get(server, path, host=host)
+    assert (answer.status_code, "admin.allowed_hosts" in answer.text) == (421, True)
+
+
+async def test_every_name_that_was_asked_for_has_to_be_served() -> None:
+    async with SideServer("admin", "127.0.0.1", [0], app(Lifecycle())) as server:
+        for fields, status in (([], b"200"), ([b"localhost", b"rebound.example"], b"421"), ([b"rebound.example", b"localhost"], b"421")):
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(b"GET /livez HTTP/1.0\r\n" + b"".join(b"host: " + name + b"\r\n" for name in fields) + b"\r\n")
+            assert (await reader.readline()).split()[1] == status, fields
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_an_answer_that_nobody_reads_is_given_up() -> None:
+    closed = asyncio.Event()
+
+    class Hasty(AdminProtocol):
+        write_seconds = 0.05
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            closed.set()
+
+    many = app(Lifecycle(), render=lambda _: ("text/plain", b"metric 1\n" * 4_000_000))
+    async with SideServer("admin", "127.0.0.1", [0], many, http=Hasty) as server:
+        with socket.create_connection(server.address) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            with anyio.fail_after(5):
+                await closed.wait()

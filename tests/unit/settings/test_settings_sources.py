@@ -85,7 +85,10 @@ def test_keys_and_sections_without_a_value_say_nothing(write_config: WriteConfig
     ("variable", "line"),
     [
         ("MOORAGE_SERVER_PORT", "unknown variable MOORAGE_SERVER_PORT; did you mean MOORAGE_SERVER__PORT or MOORAGE_RELAY__PORT?"),
-        ("MOORAGE_ALLOWED_HOSTS", "unknown variable MOORAGE_ALLOWED_HOSTS; did you mean MOORAGE_SECURITY__ALLOWED_HOSTS?"),
+        (
+            "MOORAGE_ALLOWED_HOSTS",
+            "unknown variable MOORAGE_ALLOWED_HOSTS; did you mean MOORAGE_ADMIN__ALLOWED_HOSTS or MOORAGE_SECURITY__ALLOWED_HOSTS?",
+        ),
         ("MOORAGE_DRAIN__BUDGET", "unknown variable MOORAGE_DRAIN__BUDGET; did you mean MOORAGE_DRAIN__BUDGET_SECONDS?"),
         ("MOORAGE_QQQQ", "unknown variable MOORAGE_QQQQ"),
     ],
