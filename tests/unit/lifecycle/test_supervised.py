@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import anyio
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from moorage.lifecycle import supervised
@@ -33,6 +34,13 @@ RAISED: list[Raises] = [
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def own_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that no test before has bound or set a level for: what is filtered or bound already escapes `capture_logs`."""
+    processors = structlog.get_config()["processors"]
+    monkeypatch.setattr(supervised, "log", structlog.wrap_logger(None, processors=processors, wrapper_class=structlog.stdlib.BoundLogger))
 
 
 @pytest.fixture(autouse=True)
