@@ -161,6 +161,40 @@ async def test_a_request_that_was_seen_on_its_way_runs_no_second_time(start: Sta
         assert (await it.say(moved)).startswith(b"HTTP/1.1 403 ")
 
 
+async def test_a_fault_behind_the_door_is_the_answer_to_one_request_and_proved_as_any_other(start: Start):
+    owner, other = await start(), await start()
+    session = await owner.begin()
+    service: Any = owner.service
+    serve = service.serve_relayed
+
+    async def fail(_: HttpExchange) -> None:
+        service.serve_relayed = serve
+        raise RuntimeError("with words that nobody is to read")
+
+    service.serve_relayed = fail
+    exchange = begin("POST", other, session)
+    await exchange.finished()
+    assert exchange.status == 500
+    assert b"words" not in exchange.body
+    assert await ping(other, session) == 200
+
+
+async def test_a_fault_in_judging_a_token_lets_nobody_in_and_ends_nothing(start: Start, monkeypatch: pytest.MonkeyPatch):
+    owner, other = await start(), await start()
+    session = await owner.begin()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("with words that nobody is to read")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("moorage.sessions.nonces.Nonces.claim", fail)
+        exchange = begin("POST", other, session)
+        assert await refused(exchange)
+    assert b"words" not in exchange.body
+    assert await ping(other, session) == 200
+    assert await owns(owner, session)
+
+
 async def test_a_tool_behind_the_door_sees_the_clients_fields_and_neither_token_nor_key(start: Start):
     owner, other = await start(), await start()
     async with between(owner) as it:
