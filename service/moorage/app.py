@@ -201,7 +201,11 @@ async def _relay_door(app: MoorageApp) -> AsyncGenerator[None, None]:
         return
     door = Door(service, replication, app.state.observer, settings.http)
     ports = [relay.port] if relay.port == 0 else range(relay.port, min(relay.port + settings.server.workers, _PORTS))
-    http = bounded_protocol(settings.http.max_header_bytes + _HOP_BYTES, settings.http.max_headers + _HOP_FIELDS)
+    http = bounded_protocol(
+        settings.http.max_header_bytes + _HOP_BYTES,
+        settings.http.max_headers + _HOP_FIELDS,
+        write_timeout_seconds=settings.http.write_timeout_seconds,
+    )
     async with SideServer("relay", relay.host, [*ports], door, backlog=settings.server.backlog, http=http) as server:
         host, port = server.address
         replication.address = joined(relay.advertise or host, port)

@@ -199,6 +199,14 @@ class HttpSettings(Section):
         le=10_000_000,
         reason="Decoding holds up everybody: with so many values of the worst shape for less than 50 ms (python -m bench.decoding).",
     )
+    write_timeout_seconds: float = setting(
+        30.0,
+        "How long a client that is behind may take to read 64 KiB of its answer; then its connection is cut.",
+        unit="seconds",
+        ge=0.1,
+        le=600,
+        reason="A slow phone passes; a client that stopped reading does not keep a call, its buffers and its place.",
+    )
     max_in_flight: int = setting(
         1024,
         "Calls that run at one time in a process, relayed ones too; more are refused and told when to try again. Streams are not counted.",

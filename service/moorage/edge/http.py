@@ -17,8 +17,9 @@ from typing import Any, ClassVar, Final, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from moorage.edge.timed_writes import TimedWrites
 from moorage.telemetry import logs
 
 REST_BYTES: Final = 64 * 1024
@@ -43,7 +44,7 @@ class _Refused(Exception):  # noqa: N818 - a verdict on the request, raised to s
     pass
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(TimedWrites):
     """One connection. The limits are class attributes: `bounded_protocol` makes a class with others.
 
     Every request passes here, so bytes are counted once a read and added up only where a read was large enough to matter; one
@@ -331,7 +332,9 @@ class _PatientTransport:
         self.close = protocol.end
 
 
-def bounded_protocol(max_header_bytes: int, max_headers: int, kind: type[BoundedProtocol] = BoundedProtocol) -> type[BoundedProtocol]:
-    """Make a protocol class with these limits on the head of a request."""
-    limits = {"max_header_bytes": max_header_bytes, "max_headers": max_headers}
+def bounded_protocol(
+    max_header_bytes: int, max_headers: int, kind: type[BoundedProtocol] = BoundedProtocol, *, write_timeout_seconds: float = 30.0
+) -> type[BoundedProtocol]:
+    """Make a protocol class with these limits on the head of a request, and on how long a client may leave an answer unread."""
+    limits = {"max_header_bytes": max_header_bytes, "max_headers": max_headers, "write_timeout_seconds": write_timeout_seconds}
     return type(kind.__name__, (kind,), limits)

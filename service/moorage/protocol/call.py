@@ -129,6 +129,11 @@ class Call:
             await self.http.write(data)
         self.last_write = asyncio.get_running_loop().time()
 
+    @property
+    def writing(self) -> bool:
+        """Whether a write is under way: while its client does not read, each keep-alive would be a task more that waits for it."""
+        return self._lock is not None and self._lock.locked()
+
     async def open_stream(self) -> None:
         """Commit to SSE (again is harmless)."""
         await self.http.open_stream()
@@ -230,7 +235,7 @@ class InFlight:
                 if not call.watched and now - call.started >= WATCH_AFTER:
                     call.watched = True
                     background.contained("call-watch", partial(self._watch, call), on_fault=call.fail)
-                if call.streams and now - call.last_write >= self._ping_seconds:
+                if call.streams and now - call.last_write >= self._ping_seconds and not call.writing:
                     call.last_write = now
                     background.contained("call-ping", call.ping, on_fault=call.fail)
                 if (opens_at := call.opens_at) is not None and now >= opens_at:

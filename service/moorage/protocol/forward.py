@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanContext
 from moorage.lifecycle.supervised import Scope
 from moorage.protocol.exchange import RETRY_AFTER, SSE_HEADERS
 from moorage.protocol.home import IsAlive, Passed
-from moorage.protocol.reader import RETRY, STALLED_SECONDS
+from moorage.protocol.reader import RETRY
 from moorage.security.principal import ANONYMOUS
 from moorage.sessions.relay import Answer, OwnerGone, OwnerLost, OwnerSilent, Relay
 from moorage.store.outage import StoreUnavailable
@@ -199,13 +199,9 @@ async def _pass_back(answer: Answer, passage: Passage) -> None:
     if SSE_HEADERS[0] in answer.headers:
         known = {name for name, _ in SSE_HEADERS}
         await http.open_stream([header for header in answer.headers if header[0] not in known])
-        try:
-            async for part in answer.parts:
-                passage.whole = part.endswith(_EVENT_ENDS)
-                async with asyncio.timeout(STALLED_SECONDS):
-                    await http.write(part)
-        except TimeoutError:
-            http.abort()
+        async for part in answer.parts:
+            passage.whole = part.endswith(_EVENT_ENDS)
+            await http.write(part)
         await http.write(b"", last=True)
         return
     body = b"".join([part async for part in answer.parts])

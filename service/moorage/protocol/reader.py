@@ -1,8 +1,8 @@
 """One HTTP response that reads an event stream: a bounded queue between whoever emits and the exchange that writes.
 
-Emitting never waits: a reader that falls behind its bound is ended, and its client comes back with the last id that it saw. Promises that
-no write waits for a client longer than `STALLED_SECONDS`, and that a reader which is replaced is gone soon, whether its client reads or
-not.
+Emitting never waits: a reader that falls behind its bound is ended, and its client comes back with the last id that it saw. Promises that a
+reader which is replaced is gone soon, whether its client reads or not; how long a write may wait is bounded for every connection
+(`edge.timed_writes`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ MOST_BYTES: Final = 256 * 1024
 RETRY: Final = b"retry: 1000\r\n\r\n"
 """Tells a client when to come back (milliseconds) after a stream that we end."""
 
-STALLED_SECONDS: Final = 30.0
 _REPLACED_SECONDS: Final = 1.0
 
 
@@ -119,11 +118,7 @@ class Reader:
         batch, self._queue, self._bytes = b"".join(self._queue), [], 0
         if not batch and not self.ended:
             return
-        try:
-            async with asyncio.timeout(STALLED_SECONDS):
-                await self.http.write(batch, last=self.ended)
-        except TimeoutError:
-            self._cut()
+        await self.http.write(batch, last=self.ended)
 
     async def _roused(self, seconds: float) -> bool:
         """Wait for something to be queued; False when nothing was."""

@@ -46,7 +46,7 @@ class MoorageWorker(UvicornWorker):
         super().__init__(*args, **kwargs)
         logging.getLogger("uvicorn.error").propagate = True
         limits = self.app.settings.http
-        self.config.http = bounded_protocol(limits.max_header_bytes, limits.max_headers)
+        self.config.http = bounded_protocol(limits.max_header_bytes, limits.max_headers, write_timeout_seconds=limits.write_timeout_seconds)
         self._refusal: MoorageError | None = None
 
     def init_signals(self) -> None:

@@ -39,9 +39,19 @@ class App:
             self.disconnected.set()
             await self._answer(send, b"nobody reads this")
             return
+        if scope["path"] == "/flood":
+            await self._flood(receive, send)
+            return
         if scope["path"] == "/slow":
             await self.go_on.wait()
         await self._answer(send, orjson.dumps(seen))
+
+    async def _flood(self, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1000):
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+        if (await receive())["type"] == "http.disconnect":
+            self.disconnected.set()
 
     async def _answer(self, send: Callable[[Any], Awaitable[None]], body: bytes, *fields: tuple[bytes, bytes]) -> None:
         headers = [(b"content-length", str(len(body)).encode()), *fields]
