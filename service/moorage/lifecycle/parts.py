@@ -14,7 +14,7 @@ from typing import Any
 from moorage.errors import MoorageError
 
 Parts = Mapping[type[Any], tuple[str, ...]]
-"""Names by class: of its attributes and methods, and of what its `__init__` takes or sets."""
+"""Names by class: of its attributes and methods, and of what its methods take, set or read."""
 
 
 def missing(parts: Parts) -> list[str]:
@@ -33,23 +33,25 @@ def require(library: str, parts: Parts) -> None:
         MoorageError: Some part is missing.
     """
     if gone := missing(parts):
-        message = f"{library} {_version(library)} does not have what moorage relies on: {', '.join(gone)}"
+        message = f"{library} {installed(library)} does not have what moorage relies on: {', '.join(gone)}"
         raise MoorageError(message, f"install the release of {library} that moorage's own requirements name")
 
 
 def _has(kind: type[Any], part: str) -> bool:
-    return hasattr(kind, part) or any(part in code.co_names or part in code.co_varnames for code in _initialisers(kind))
+    return hasattr(kind, part) or any(part in code.co_names or part in code.co_varnames for code in _methods(kind))
 
 
-def _initialisers(kind: type[Any]) -> Iterator[CodeType]:
-    """The code that sets the attributes of an instance, in the class and those that it is made of."""
+def _methods(kind: type[Any]) -> Iterator[CodeType]:
+    """The code in which an instance gets its attributes, of the class and those that it is made of."""
     for each in kind.__mro__:
-        code = getattr(vars(each).get("__init__"), "__code__", None)
-        if isinstance(code, CodeType):
-            yield code
+        for method in vars(each).values():
+            code = getattr(method, "__code__", None)
+            if isinstance(code, CodeType):
+                yield code
 
 
-def _version(library: str) -> str:
+def installed(library: str) -> str:
+    """The installed version of a distribution, for a message; does not wait."""
     try:
         return version(library)
     except PackageNotFoundError:

@@ -19,8 +19,9 @@ from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from moorage.errors import MoorageError
+from moorage.lifecycle.parts import Parts, require
 from moorage.runtime.startup import StartReports
-from moorage.runtime.worker import MoorageWorker
+from moorage.runtime.worker import MoorageWorker, require_worker_parts
 from moorage.telemetry import logs
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ _BLOCKED_LOOP_SECONDS: Final = 60
 """Without a heartbeat for this long a worker is replaced. A start may take as long; in a cluster the liveness probe is faster."""
 _AFTER_THE_DRAIN_SECONDS: Final = 5
 _MEMORY_FOLDER: Final = "/dev/shm"  # noqa: S108 - gunicorn makes an unlinked file there; a disk could stall the heartbeat
+
+GUNICORN_PARTS: Final[Parts] = {
+    Arbiter: ("LISTENERS", "app", "halt", "handle_hup", "handle_term", "handle_ttin", "handle_ttou", "handle_usr2", "reap_workers", "stop"),
+    BaseApplication: ("cfg", "load", "load_config", "run"),
+    Logger: ("access_log", "error_log", "setup"),
+}
+"""What is relied on of gunicorn's inside."""
 
 _log = logs.get_logger("moorage.runtime")
 
@@ -109,8 +117,10 @@ class Application(BaseApplication):
         """Serve until a signal ends the service; ends the process, in the master and in every worker.
 
         Raises:
-            MoorageError: A worker cannot start.
+            MoorageError: A worker cannot start, or gunicorn or uvicorn is another release than the one that is built on.
         """
+        require("gunicorn", GUNICORN_PARTS)
+        require_worker_parts()
         _Master(self).run()
 
     def _options(self) -> dict[str, object]:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 from uvicorn.supervisors.statreload import StatReload
 
+from moorage.edge.uvicorn_parts import UVICORN_PARTS
 from moorage.errors import MoorageError
 from moorage.lifecycle.listeners import Listener
+from moorage.lifecycle.parts import Parts, require
 from moorage.runtime.startup import PlainStart
 from moorage.telemetry import logs
 
@@ -28,11 +30,20 @@ _NOT_ONES_OWN: Final = frozenset({"__pycache__", "node_modules", "site-packages"
 _LAST_CONNECTIONS_SECONDS: Final = 1
 _PATIENCE_SECONDS: Final = "3"
 
+RELOAD_PARTS: Final[Parts] = {StatReload: ("config", "iter_py_files", "run", "should_restart")}
+"""What is relied on of uvicorn's reloader."""
+
 _log = logs.get_logger("moorage.runtime")
 
 
 def serve_and_reload(settings: Settings) -> int:
-    """Serve until Ctrl-C; the environment has to hold the settings, from which every new process reads them."""
+    """Serve until Ctrl-C; the environment has to hold the settings, from which every new process reads them.
+
+    Raises:
+        MoorageError: The address cannot be listened on, or uvicorn is another release than the one that is built on.
+    """
+    require("uvicorn", UVICORN_PARTS)
+    require("uvicorn", RELOAD_PARTS)
     os.environ["MOORAGE_DRAIN__BUDGET_SECONDS"] = _PATIENCE_SECONDS  # somebody waits for the new code
     os.environ["MOORAGE_DRAIN__SETTLE_SECONDS"] = "0"
     folder = watched_folder(settings.target or "")

@@ -17,11 +17,42 @@ from typing import Any, Final
 from uvicorn_worker import UvicornWorker  # pyright: ignore[reportMissingTypeStubs]
 
 from moorage.edge.http import bounded_protocol
+from moorage.edge.uvicorn_parts import UVICORN_PARTS
 from moorage.errors import MoorageError
+from moorage.lifecycle.parts import Parts, require
 from moorage.runtime.startup import PlainStart, building
 
 _HEARTBEAT_SECONDS: Final = 1
 _LAST_CONNECTIONS_SECONDS: Final = 1
+
+
+WORKER_PARTS: Final[Parts] = {
+    UvicornWorker: (
+        (
+            "init_signals",
+            "load_wsgi",
+            "run",
+            "callback_notify",
+            "_install_sigquit_handler",
+            "CONFIG_KWARGS",
+            "app",
+            "config",
+            "ppid",
+            "wsgi",
+        )
+    ),
+}
+"""What is relied on of the inside of uvicorn-worker, and of gunicorn's worker that it is made of."""
+
+
+def require_worker_parts() -> None:
+    """Go on only where what the worker overrides and touches is there; called in the master, before there are workers.
+
+    Raises:
+        MoorageError: The installed release is another one.
+    """
+    require("uvicorn", UVICORN_PARTS)
+    require("uvicorn-worker", WORKER_PARTS)
 
 
 class MoorageWorker(UvicornWorker):

@@ -17,19 +17,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import metrics, propagate, trace
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import MeterProvider as ApiMeterProvider
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, Tracer
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from moorage.errors import SettingsError
+from moorage.lifecycle.parts import Parts, installed, missing
 from moorage.settings import TelemetrySettings
 from moorage.telemetry.bootstrap import exporters
 from moorage.telemetry.bootstrap.histograms import Cells
@@ -43,6 +47,41 @@ from moorage.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+OPENTELEMETRY_PARTS: Final[Parts] = {
+    PeriodicExportingMetricReader: ("_receive_metrics",),
+    PrometheusMetricReader: ("_receive_metrics",),
+    MetricsData: ("resource_metrics",),
+    SynchronousMultiSpanProcessor: ("add_span_processor", "on_end", "on_start"),
+    TracerProvider: ("id_generator", "resource", "sampler"),
+    IdGenerator: ("generate_span_id", "generate_trace_id", "is_trace_id_random"),
+    SpanLimits: (
+        "max_attribute_length",
+        "max_event_attributes",
+        "max_events",
+        "max_link_attributes",
+        "max_links",
+        "max_span_attribute_length",
+        "max_span_attributes",
+    ),
+    ReadableSpan: (
+        "name",
+        "context",
+        "parent",
+        "resource",
+        "attributes",
+        "events",
+        "links",
+        "kind",
+        "instrumentation_info",
+        "status",
+        "start_time",
+        "end_time",
+        "instrumentation_scope",
+    ),
+    BoundedAttributes: ("maxlen", "immutable", "max_value_len"),
+}
+"""What is relied on of the SDK's inside: histograms and spans of our own go through it."""
 
 _NOTHING_TO_SHOW: Final = b"# EOF\n"
 _log = get_logger("moorage.telemetry")
@@ -118,6 +157,9 @@ def start(
     """
     plan = read_plan(os.environ, settings)
     if not plan.enabled:
+        return _disabled(version)
+    if gone := missing(OPENTELEMETRY_PARTS):
+        _log.warning("telemetry.sdk_changed", sdk=installed("opentelemetry-sdk"), missing=gone, effect="nothing is measured or traced")
         return _disabled(version)
     resource = describe(os.environ, setting=settings.service_name, service_name=service_name, version=version, instance_id=instance_id)
     try:
