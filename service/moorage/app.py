@@ -233,12 +233,7 @@ def _notes(app: FastAPI) -> dict[str, Check]:
         return NO_STORE_HINT if service.replication is None and (several or service.met_another) else None
 
     def store() -> str | None:
-        replication = service.replication
-        if replication is None:
-            return None
-        if not replication.owner.alive:
-            return "the store does not answer; legacy sessions get 503, modern calls go on"
-        return f"maxmemory-policy is {replication.evicts}, not noeviction: a full store drops sessions" if replication.evicts else None
+        return None if service.replication is None else service.replication.trouble()
 
     return {"replicas": replicas, "sealing-keys": app.state.rotation.due, "store": store, "background": supervised.FAULTS.restarted_lately}
 

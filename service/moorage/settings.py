@@ -390,6 +390,22 @@ class SessionSettings(Section):
         le=64 * MEBIBYTE,
         reason="A replay fits in a stream's buffers.",
     )
+    max_event_bytes: int = setting(
+        256 * KIBIBYTE,
+        "Largest event that is kept for a session; a larger answer reaches only a client that is connected, a larger message is an error.",
+        unit="bytes",
+        ge=4 * KIBIBYTE,
+        le=64 * MEBIBYTE,
+        reason="Half of a log: one event leaves room for others, and costs the store several times its size for a moment.",
+    )
+    max_bytes_per_principal: int = setting(
+        32 * MEBIBYTE,
+        "What the store holds for the sessions of one principal (logs, calls, subscriptions), shared out evenly; past it old events go.",
+        unit="bytes",
+        ge=MEBIBYTE,
+        le=64 * 1024 * MEBIBYTE,
+        reason="Sixty-four full logs: one principal cannot fill a store that has a few hundred MiB.",
+    )
     max_sessions: int = setting(
         10_000,
         "Legacy sessions in a process; more get 503.",

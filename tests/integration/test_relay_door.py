@@ -17,7 +17,7 @@ from moorage.security.principal import Principal
 from moorage.sessions.hop import HEADER, PROOF, PURPOSE, Hops, Pledge
 from tests.integration.serving import ACCEPT, client, request
 from tests.integration.sharing import ANN, KEYS, Party, deployed, gauge, text_of
-from tests.services import Fleet, Redis, Replica, sealing_key
+from tests.services import Fleet, Redis, Replica, addresses_of, sealing_key
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ async def ann(http: httpx.AsyncClient, fleet: Fleet) -> Party:
 @pytest.fixture
 def known(fleet: Fleet, store: Redis) -> Doors:
     with store.client() as keys:
-        owners = {str(keys.get(key)): key.partition("{")[2].rstrip("}") for key in keys.scan_iter("moorage:owner:*")}
+        owners = {address: owner for owner, address in addresses_of(keys, "moorage", fleet.sealing_key).items()}
         now: Any = keys.time()
     addresses = [address_of(replica) for replica in fleet.replicas]
     return Doors(tuple((owners[address], address) for address in addresses), fleet.sealing_key, float(now[0]))

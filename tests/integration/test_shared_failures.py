@@ -33,7 +33,7 @@ from tests.integration.sharing import (
     progress_of,
     text_of,
 )
-from tests.services import Fleet, Redis, Replica
+from tests.services import Fleet, Redis, Replica, addresses_of
 
 pytestmark = pytest.mark.anyio
 apart = anyio.to_thread.run_sync
@@ -75,7 +75,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 def owners(store: Redis) -> list[str]:
     """Who owns each session; nobody is empty."""
     with store.client() as keys:
-        return [str(keys.hget(key, "owner")) for key in keys.scan_iter("moorage:s:*")]
+        return [str(keys.hget(key, "owner")) for key in keys.scan_iter("moorage:2:s:*")]
 
 
 # A replica is lost
@@ -210,7 +210,7 @@ async def test_a_session_that_ends_leaves_nothing_anywhere(store: Redis, http: h
                 assert await eventually(lambda name=name, replica=replica: _is_zero(http, replica, name), f"{name} is 0")
         with store.client() as keys:
             left = {key: keys.pttl(key) for key in keys.scan_iter(f"left{through}:*")}
-        assert {key.split(":")[1] for key in left} == {"bus", "owner"}
+        assert {key.partition(":{")[0].partition(":")[2] for key in left} == {"bus", "2:owner", "rings"}
         assert min(left.values()) > 0  # type: ignore[type-var]
 
 
@@ -225,7 +225,9 @@ async def test_a_session_that_nobody_uses_ends_for_all(http: httpx.AsyncClient):
 
             async def no_key() -> bool:
                 with store.client() as keys:
-                    return not [key for key in keys.scan_iter("*") if not key.startswith(("moorage:owner", "moorage:bus"))]
+                    return not [
+                        key for key in keys.scan_iter("*") if not key.startswith(("moorage:2:owner", "moorage:bus", "moorage:rings"))
+                    ]
 
             assert await eventually(no_key, "the session has left the store")
             assert await eventually(lambda: _is_zero(http, fleet[0], "moorage_sessions_active"), "the session has left its owner")
@@ -412,11 +414,11 @@ async def test_several_workers_of_one_replica_share_sessions_as_replicas_do(stor
         with store.client() as keys:
 
             async def both() -> bool:
-                return len(list(keys.scan_iter("workers:owner:*"))) == 2
+                return len(list(keys.scan_iter("workers:*:owner:*"))) == 2
 
             assert await eventually(both, "each worker is an owner")
-            addresses = {keys.get(key) for key in keys.scan_iter("workers:owner:*")}
-        assert len(addresses) == 2, "each has a door of its own"
+            addresses = addresses_of(keys, "workers", fleet.sealing_key)
+        assert len({*addresses.values()}) == 2, "each has a door of its own"
         async with client() as first:
             party = await Party.begin(first, replica)
             async with party.listening(replica) as stream:

@@ -250,7 +250,7 @@ async def test_a_position_whose_events_are_gone_is_refused_and_never_answered_wi
         newest = stream.last
     assert seen is not None
     with store.client() as keys:
-        [log] = [key for key in keys.scan_iter("moorage:l:*") if key.startswith(f"moorage:l:{{{seen.split('.')[0]}")]
+        [log] = [key for key in keys.scan_iter("moorage:2:l:*") if key.startswith(f"moorage:2:l:{{{seen.split('.')[0]}")]
         keys.delete(log)
     for replica in (a, b):
         assert await ann.refused_stream(replica, seen) == POSITION_LOST

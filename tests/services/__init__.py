@@ -5,7 +5,7 @@ Every class here is a context manager in both forms, `with` and `async with`. It
 broken. Only `Partition` lives in the event loop. What is missing on the machine is a `ServiceError` of one line that names the package.
 """
 
-from tests.services.fleet import Fleet, Replica, sealing_key
+from tests.services.fleet import Fleet, Replica, addresses_of, sealing_key
 from tests.services.haproxy import Backend, RoundRobin
 from tests.services.partition import Partition
 from tests.services.processes import ServiceError, free_ports
@@ -22,6 +22,7 @@ __all__ = [
     "RoundRobin",
     "Sentinel",
     "ServiceError",
+    "addresses_of",
     "free_ports",
     "sealing_key",
 ]

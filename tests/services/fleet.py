@@ -18,6 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+import redis
+
+from moorage.security.keyring import SealingKeys
+from moorage.store.seals import PURPOSE, Seals
 from tests.services.haproxy import Backend
 from tests.services.processes import LOOPBACK, ROOT, START_SECONDS, Service, ServiceError, descendants, free_ports, kill_tree
 
@@ -282,3 +286,10 @@ def _skew(variables: Mapping[str, str], seconds: float) -> dict[str, str]:
         return {}
     path = os.pathsep.join(filter(None, (str(_SKEWED_CLOCK), variables.get("PYTHONPATH"))))
     return {"PYTHONPATH": path, "CLOCK_SKEW_SECONDS": str(seconds)}
+
+
+def addresses_of(keys: redis.Redis, prefix: str, sealing_key: str) -> dict[str, str]:
+    """The owners that the store knows at a prefix, each with the address of its relay door; `keys` gives text."""
+    seals = Seals(SealingKeys.parse(sealing_key).sealer(PURPOSE))
+    owners = {key.partition("{")[2].rstrip("}"): str(keys.get(key)) for key in keys.scan_iter(f"{prefix}:*:owner:*")}
+    return {owner: seals.address(owner, entry.encode()) or "" for owner, entry in owners.items()}

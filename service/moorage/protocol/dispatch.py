@@ -12,7 +12,6 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import orjson
 import structlog
 from mcp.shared.dispatcher import as_request_id, coerce_request_id
 from mcp.shared.exceptions import MCPError
@@ -24,9 +23,11 @@ from moorage.protocol.encoding import encode, sse_event
 from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.messages import NotificationMessage, ReplyMessage, RequestMessage
 from moorage.protocol.reader import Reader
+from moorage.protocol.refusals import STORE_FULL, Refusal
 from moorage.protocol.session import Session, read_stream
 from moorage.protocol.session_call import SessionCall
-from moorage.store.outage import StoreUnavailable
+from moorage.protocol.subscriptions import NO_ROOM, Subscriptions
+from moorage.store.outage import StoreFull, StoreUnavailable
 from moorage.store.sessions import Fenced
 
 if TYPE_CHECKING:
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
 REQUEST_CANCELLED: Final = -32800
 """What this era answers a cancelled request with, since its stream may end only with a response (as the SDK does)."""
 
-_MOST_WATCHED: Final = 1000
-_LONGEST_WATCHED: Final = 2048
-_NO_METHOD_ANSWERS: Final = frozenset({"resources/subscribe", "resources/unsubscribe"})
+_SUBSCRIBE: Final = "resources/subscribe"
+_UNSUBSCRIBE: Final = "resources/unsubscribe"
 
 Addressed = RequestMessage | NotificationMessage | ReplyMessage
 
@@ -100,6 +100,8 @@ class Dispatcher:
     async def run(self, call: SessionCall, message: RequestMessage) -> dict[str, Any] | None:
         """Run a request to its JSON-RPC answer; None when this process stopped it before it had one."""
         session, key = call.session, coerce_request_id(message.id)
+        if message.method == _SUBSCRIBE and (refusal := _refuses_watching(session, message)) is not None:
+            return {"jsonrpc": "2.0", "id": message.id, "error": refusal.error}
         session.calls[key] = call
         try:
             answer = await self._in_flight.run(call, self._answer(call, message))
@@ -107,8 +109,10 @@ class Dispatcher:
             del session.calls[key]
         if answer is None and call.ended_because is not None:
             return error_answer(message.id, call.ended_because.error)
-        if answer is not None and message.method in _NO_METHOD_ANSWERS and "result" in answer:
-            await self._watch(session, message)
+        if answer is not None and message.method in (_SUBSCRIBE, _UNSUBSCRIBE) and "result" in answer:
+            refusal = await self._watch(session, message)
+            if refusal is not None:
+                return {"jsonrpc": "2.0", "id": message.id, "error": refusal.error}
         return answer
 
     async def _answer(self, call: SessionCall, message: RequestMessage) -> dict[str, Any]:
@@ -167,32 +171,45 @@ class Dispatcher:
         call = SessionCall(session, http, None, None, streams=False, now=self._clock())
         await session.runner.on_notify(cast("Any", call), message.method, message.params)
 
-    async def _watch(self, session: Session, message: RequestMessage) -> None:
-        """Keep what resources the client wants to hear of, for the next owner as well."""
-        uri = (message.params or {}).get("uri")
-        if not isinstance(uri, str) or len(uri) > _LONGEST_WATCHED:
-            return
-        if message.method == "resources/unsubscribe":
-            session.watched.discard(uri)
-        elif len(session.watched) < _MOST_WATCHED:
-            session.watched.add(uri)
-        if session.lease is not None:
-            try:
-                await session.lease.keep(watched=orjson.dumps(sorted(session.watched)))
-            except Fenced:
-                return  # it is another owner's, and its client's to say again
-            except StoreUnavailable:
-                session.last_kept = -inf  # it is kept with the next word to the store
+    async def _watch(self, session: Session, message: RequestMessage) -> Refusal | None:
+        """Keep what resources the client wants to hear of, for the next owner as well; says why that cannot be."""
+        uri, wanted = (message.params or {}).get("uri"), message.method == _SUBSCRIBE
+        if not isinstance(uri, str):
+            return None
+        subscriptions = session.subscriptions = session.subscriptions or Subscriptions()
+        refusal = subscriptions.refuses(uri) if wanted else None  # others may have been added while the handler ran
+        if refusal is not None:
+            return refusal
+        subscriptions.change(uri, wanted=wanted)
+        if session.lease is None:
+            return None
+        try:
+            refusal = None if await subscriptions.save(session.lease) else NO_ROOM
+        except Fenced:
+            return None  # it is another owner's, and its client's to say again
+        except StoreFull:
+            refusal = STORE_FULL
+        except StoreUnavailable:
+            session.last_kept = -inf  # it is kept with the next word to the store
+        if refusal is not None and wanted:
+            subscriptions.forgive([uri])
+            return refusal
+        return None
 
     def is_unknown(self, message: Addressed | None) -> bool:
         """Whether a request that a lost owner had may not be run a second time."""
         return isinstance(message, RequestMessage) and not self._repeatable(message)
 
     async def settle(self, session: Session, feed: Feed, registration: bytes, http: HttpExchange) -> None:
-        """End the stream of a call whose owner was lost."""
-        message, again = orphans.registered(registration)
-        feed.again = again
+        """End the stream of a call whose owner was lost; whether it runs again is asked anew of the tool."""
+        known = orphans.registered(registration)
         try:
+            if known is None:  # of a later release
+                session.feeds.pop(feed.name, None)
+                await feed.forget()
+                return
+            message = known.message
+            feed.again = again = known.again and self._repeatable(message)
             floor = orphans.progress_seen(await feed.read()) if again else None
             if again and coerce_request_id(message.id) not in session.calls:  # nothing is awaited until it is there
                 call = self.call(http, session, message)
@@ -203,9 +220,14 @@ class Dispatcher:
             log.info("call.settled", method=message.method, again=again)
             await self._end_stream(SessionCall(session, http, None, None, streams=False, now=0.0), feed, answer)
         except Fenced:
-            log.info("call.unsettled", method=message.method)  # whoever claims the session next finds it again
+            log.info("call.unsettled")  # whoever claims the session next finds it again
         finally:
             http.observed.finish(200)
+
+
+def _refuses_watching(session: Session, message: RequestMessage) -> Refusal | None:
+    uri = (message.params or {}).get("uri")
+    return (session.subscriptions or Subscriptions()).refuses(uri) if isinstance(uri, str) else None
 
 
 def error_answer(request_id: str | int, error: ErrorData) -> dict[str, Any]:

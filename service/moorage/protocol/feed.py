@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
 
 from moorage.lifecycle.supervised import contained
 from moorage.protocol.encoding import encode
@@ -114,11 +115,22 @@ class Feed:
         # Whoever emits may be cancelled when the store has the event and we do not know it: the next would be taken for its repetition.
         await asyncio.shield(contained("event", partial(self._keep, message, last=last), expected=(Exception,)))
 
+    async def forget(self) -> None:
+        """Nobody can end this stream: whoever resumes it is told that it is gone.
+
+        Raises:
+            Fenced.
+        """
+        await self._lease.drop([self.name])
+        if self.reader is not None:
+            self.reader.end()
+
     async def _keep(self, message: Any, *, last: bool) -> None:
         data = encode(message)
+        kept = data if len(data) <= self._lease.most_event_bytes else self._in_words(message, len(data), last=last)
         try:
             async with self._lease.lock:
-                offset = await self._append(Write("last" if last else "event", self.name, data))
+                offset = await self._append(Write("last" if last else "event", self.name, kept))
                 self.begun = True
                 self._show(_frame(self.event_id(offset), data), last=last)
         except Fenced as fenced:
@@ -130,6 +142,18 @@ class Feed:
             # What the log may have is shown under the id that it has there: a client that comes back with it is told apart by the log.
             shown = _frame(self.event_id(fenced.unsure), data) if fenced.unsure else b"event: message\r\ndata: " + data + b"\r\n\r\n"
             self._show(shown, last=last)
+
+    def _in_words(self, message: Any, size: int, *, last: bool) -> bytes:
+        """What the log has instead of an answer that is too large for it; anything else that is too large is its sender's error.
+
+        Raises:
+            MCPError.
+        """
+        bound = f"{size} bytes, and a session's log takes at most {self._lease.most_event_bytes} (sessions.max_event_bytes)"
+        if not last:
+            raise MCPError(code=INTERNAL_ERROR, message=f"The message has {bound}")
+        words = f"The answer had {bound}: only a client that was connected has received it"
+        return encode({"jsonrpc": "2.0", "id": message["id"], "error": {"code": INTERNAL_ERROR, "message": words}})
 
     async def join(self, reader: Reader, after: int, *, primes: bool) -> bool:
         """Make this the live reader, after what it missed; False when that cannot be told without a gap.

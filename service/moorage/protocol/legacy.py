@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import orjson
 from mcp_types import INVALID_REQUEST, PARSE_ERROR
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
@@ -30,8 +29,9 @@ from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.home import Gone, Home, IsAlive, Passed
 from moorage.protocol.messages import MalformedMessage, RequestMessage, classify
 from moorage.protocol.reader import Reader
-from moorage.protocol.refusals import CLOSING, MOVED, OWNER_SILENT, STORE_OUT, Refusal, refuse
+from moorage.protocol.refusals import CLOSING, MOVED, OWNER_SILENT, Refusal, of_store, refuse
 from moorage.protocol.session import Session, Surroundings, read_stream
+from moorage.protocol.subscriptions import Subscriptions
 from moorage.sessions.identity import ClientTooLarge, SessionIds, SessionRecord
 from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import GET_STREAM, Fenced, Held, Owned
@@ -108,8 +108,8 @@ class LegacyEndpoint:
                 case _:
                     message = "Method not allowed: use POST, GET or DELETE"
                     await http.respond_error(405, INVALID_REQUEST, message, headers=[(b"allow", b"GET, POST, DELETE")])
-        except StoreUnavailable:
-            await refuse(http, STORE_OUT)
+        except StoreUnavailable as error:
+            await refuse(http, of_store(error))
 
     async def _post(self, http: HttpExchange, *, relayed: bool) -> None:
         if not await self._acceptable(http):
@@ -138,8 +138,8 @@ class LegacyEndpoint:
                 await self._open(http, message)
             else:
                 await self._serve_within(http, message, relayed=relayed)
-        except StoreUnavailable:
-            await refuse(http, STORE_OUT, message.id)
+        except StoreUnavailable as error:
+            await refuse(http, of_store(error), message.id)
 
     async def _serve_within(self, http: HttpExchange, message: Addressed, *, relayed: bool) -> None:
         session = await self._session(http, message, relayed=relayed)
@@ -378,7 +378,7 @@ class LegacyEndpoint:
     def adopt(self, session: Session, owned: Owned, http: HttpExchange) -> None:
         """Take up what the last owner of a session left behind."""
         session.streamed = owned.streamed
-        session.watched = set(orjson.loads(owned.notes.get("watched", b"[]")))
+        session.subscriptions = Subscriptions(owned.watched) if owned.watched else None
         for stream, registration in owned.calls.items():
             feed = session.feeds[stream] = Feed(owned.lease, stream)
             settle = partial(self._dispatcher.settle, session, feed, registration, http.detached())

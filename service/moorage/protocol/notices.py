@@ -10,6 +10,7 @@ Source: docs/decisions/2026-11-24-event-log.md, item 7
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,8 @@ _EVENTS: Final[Mapping[str, ServerEvent]] = {
 }
 _RESOURCE: Final = "resource"
 _MOVED: Final = "moved"
+_MOVED_TEXT: Final = re.compile(r"([A-Za-z0-9_-]{22}):([0-9]{1,15})", re.ASCII)
+_KINDS: Final = frozenset({*_EVENTS, _RESOURCE, EVERYTHING.kind})
 _MOST_WAITING: Final = 1024
 _UPDATED: Final = "notifications/resources/updated"
 
@@ -117,10 +120,13 @@ class Notices:
             await self._bus.publish(Notice(_MOVED, f"{tag}:{epoch}"))
 
     def receive(self, notice: Notice) -> None:
-        """Take a notice in; the same one, if it waits already, is delivered once."""
-        if notice.kind == _MOVED:
-            tag, _, epoch = notice.uri.partition(":")
-            self.moved(tag, int(epoch))
+        """Take a notice in; the same one, if it waits already, is delivered once, and one that says nothing to us is skipped."""
+        if notice.kind == _MOVED and (found := _MOVED_TEXT.fullmatch(notice.uri)) is not None:
+            self.moved(found[1], int(found[2]))
+            return
+        if notice.kind not in _KINDS:
+            if self._bus is not None:
+                self._bus.skip("its kind or its content is none of ours")
             return
         self._waiting.pop(notice, None)
         self._waiting[notice if len(self._waiting) < _MOST_WAITING else EVERYTHING] = "" if self._bus is None else self._bus.position

@@ -36,6 +36,8 @@ _READS: Final = frozenset(
     }
 )
 
+_FORMAT: Final = 1
+
 MOST_KEPT_BYTES: Final = 64 * 1024
 """Largest parameters that are kept so that a call can run again."""
 
@@ -60,7 +62,7 @@ class Repeatable:
 
 def register(message: RequestMessage, *, repeatable: bool) -> bytes:
     """What is kept of a call."""
-    kept: dict[str, Any] = {"id": message.id, "method": message.method}
+    kept: dict[str, Any] = {"v": _FORMAT, "id": message.id, "method": message.method}
     if repeatable:
         whole = encode({**kept, "params": message.params, "again": True})
         if len(whole) <= MOST_KEPT_BYTES:
@@ -75,9 +77,11 @@ class Registered(NamedTuple):
     again: bool
 
 
-def registered(text: bytes) -> Registered:
-    """Read what `register` wrote."""
+def registered(text: bytes) -> Registered | None:
+    """Read what `register` wrote; None for what another release did."""
     kept = cast("dict[str, Any]", decode_lenient(text))
+    if kept.get("v") != _FORMAT:
+        return None
     return Registered(RequestMessage(kept["id"], kept["method"], kept.get("params")), bool(kept.get("again")))
 
 
@@ -85,9 +89,17 @@ def progress_seen(entries: Iterable[Entry]) -> float | None:
     """The highest progress that stands in a call's stream; None without any."""
     seen: float | None = None
     for entry in entries:
-        message = cast("dict[str, Any]", decode_lenient(entry.data))
-        if message.get("method") == "notifications/progress":
-            value = cast("dict[str, Any]", message.get("params") or {}).get("progress")
-            if isinstance(value, int | float) and (seen is None or value > seen):
-                seen = float(value)
+        match _message(entry.data):
+            case {"method": "notifications/progress", "params": {"progress": int() | float() as value}} if seen is None or value > seen:
+                seen = value
+            case _:
+                pass
     return seen
+
+
+def _message(data: bytes) -> Any:
+    """What an event of a log says; anybody who writes to the store may have written it."""
+    try:
+        return decode_lenient(data)
+    except (ValueError, RecursionError):
+        return None

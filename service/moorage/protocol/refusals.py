@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp.shared.exceptions import MCPError
 
 from moorage.protocol.encoding import encode
+from moorage.store.outage import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
     from moorage.limits.room import Denied
@@ -57,10 +58,16 @@ class Refusal:
 CLOSING: Final = Refusal("draining", "The server is shutting down: try again, and another replica will answer")
 ENDING: Final = Refusal("draining", "The server is shutting down: initialize again, and another replica will answer")
 STORE_OUT: Final = Refusal("store_unavailable", "The session store is out of reach: try again soon")
+STORE_FULL: Final = Refusal("store_full", "The session store is full: what exists goes on, and nothing more can be kept; try again later")
 OWNER_SILENT: Final = Refusal("owner_unreachable", "The replica that owns the session cannot be reached: try again soon")
 MOVED: Final = Refusal("session_moved", "The session has moved: try again")
 SESSIONS: Final = Refusal("session_limit", "Too many open sessions")
 SESSIONS_OF_PRINCIPAL: Final = Refusal("session_share", "Too many open sessions of this principal", _TOO_MANY)
+
+
+def of_store(error: StoreUnavailable) -> Refusal:
+    """The refusal that an exception of the store stands for."""
+    return STORE_FULL if isinstance(error, StoreFull) else STORE_OUT
 
 
 def denied(what: str, reason: str, verdict: Denied) -> Refusal:

@@ -207,6 +207,7 @@ class McpService:
         replication.on_lapse = shared.lapse
         self._notices.moved = shared.moved
         self._instruments.store_answers = lambda: replication.owner.alive
+        self._instruments.store_state = replication.state
         return make(home=shared, forward=replication.forward, is_alive=replication.owner.is_alive)
 
     def _adopt(self, session: Session, owned: Owned, http: HttpExchange) -> None:

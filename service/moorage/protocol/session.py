@@ -10,11 +10,10 @@ Source: MCP 2025-11-25, basic/transports, "Session Management"; docs/decisions/2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 import structlog
 from mcp.server.runner import ServerRunner, aclose_shielded
 from mcp.shared.dispatcher import CallOptions
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from moorage.protocol.budgets import Budgets
     from moorage.protocol.exchange import Header
     from moorage.protocol.session_call import SessionCall
+    from moorage.protocol.subscriptions import Subscriptions
     from moorage.sessions.identity import SessionRecord
     from moorage.store.sessions import Lease
 
@@ -80,7 +80,7 @@ class Session:
         lease: The hand on the store's copy; None without a store.
         feeds: The streams of calls that have not ended, by name.
         streamed: Whether the client ever opened a GET stream: only then are its events worth keeping.
-        watched: The resources whose changes the client wants to hear of.
+        subscriptions: The resources whose changes the client wants to hear of; None where it never wanted any.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class Session:
         "reader",
         "record",
         "streamed",
-        "watched",
+        "subscriptions",
     )
 
     def __init__(self, around: Surroundings, session_id: str, record: SessionRecord, lease: Lease | None, now: float) -> None:
@@ -116,7 +116,7 @@ class Session:
         if lease is not None:
             self.own(lease)
         self.streamed = False
-        self.watched: set[str] = set()
+        self.subscriptions: Subscriptions | None = None
         self._questions: Questions | None = None
         self._feeds = 0
         self._connection: SessionConnection | None = None
@@ -196,9 +196,10 @@ class Session:
         """Whether nothing of it would be lost with this object."""
         return self.reader is None and not self.calls and not self._questions and not self._holds_state
 
-    def notes(self) -> dict[str, bytes]:
-        """What the next owner has to know."""
-        return {"watched": orjson.dumps(sorted(self.watched))} if self.watched else {}
+    @property
+    def watched(self) -> Collection[str]:
+        """The resources whose changes the client wants to hear of."""
+        return () if self.subscriptions is None else self.subscriptions.uris
 
     def new_feed(self, registration: bytes) -> Feed:
         """A stream in the log that no other owner of the session ever had."""

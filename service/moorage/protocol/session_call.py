@@ -47,7 +47,7 @@ class SessionCall(Call):
         self.feed: Feed | None = None
         self.reader: Reader | None = None
         self.floor: float | None = None
-        self.registration: Callable[[], bytes] = lambda: b'{"id":0,"method":""}'
+        self.registration: Callable[[], bytes] = lambda: b'{"v":1,"id":0,"method":""}'
 
     @property
     def message_metadata(self) -> ServerMessageMetadata:
@@ -92,9 +92,9 @@ class SessionCall(Call):
         """This call's stream in the log; the first time it is wanted, the response becomes its reader."""
         if self.feed is None:
             registration = self.registration()
-            again = registered(registration).again  # before the stream exists: one that nobody was shown could not carry the error
+            known = registered(registration)  # before the stream exists: one that nobody was shown could not carry the error
             self.feed = self.session.new_feed(registration)
-            self.feed.again = again
+            self.feed.again = known is not None and known.again
             if not (self.client_gone or self.http.ended):
                 self._show_to_client(self.feed)
         return self.feed

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from moorage.protocol.home import Gone, Living, Located
-from moorage.protocol.refusals import ENDING, SESSIONS_OF_PRINCIPAL, Refusal
+from moorage.protocol.refusals import ENDING, SESSIONS, SESSIONS_OF_PRINCIPAL, Refusal
 from moorage.protocol.session import Session, Surroundings
 from moorage.store.outage import StoreUnavailable
-from moorage.store.sessions import Absent, Fenced, Held, Owned, SessionStore
+from moorage.store.sessions import Absent, Crowded, Fenced, Held, Owned, SessionStore
 
 if TYPE_CHECKING:
     from moorage.lifecycle.supervised import TaskName
@@ -70,6 +70,7 @@ class SharedHome(Living):
         self._tell_moved = tell_moved
         self._routes: OrderedDict[bytes, Held] = OrderedDict()
         self._claims: dict[bytes, asyncio.Task[Located]] = {}
+        self._arriving = 0
 
     @property
     def count(self) -> int:
@@ -85,7 +86,12 @@ class SharedHome(Living):
         """See `Home`; the principal's share is counted in the store."""
         if not self.accepting:
             return ENDING
-        return self.around.budgets.refuses_session(len(self._living), self._owned[owner])
+        return self._refuses_another(owner)
+
+    def _refuses_another(self, owner: str) -> Refusal | None:
+        """Why there is no room for one session more, if there is a reason; those that are on their way here take room as well."""
+        coming = len(self._claims) + self._arriving
+        return self.around.budgets.refuses_session(len(self._living) + coming, self._owned[owner])
 
     def holds(self, record: SessionRecord) -> bool:
         """See `Home`."""
@@ -93,10 +99,20 @@ class SharedHome(Living):
 
     async def admit(self, name: str, record: SessionRecord, opening: Session) -> Session | Refusal:
         """See `Home`."""
+        refusal = self._refuses_another(record.owner)  # others may have come while its handshake ran
+        if refusal is not None:
+            return refusal
+        self._arriving += 1
+        try:
+            return await self._let_in(record, opening)
+        finally:
+            self._arriving -= 1
+
+    async def _let_in(self, record: SessionRecord, opening: Session) -> Session | Refusal:
         if not await self._store.admit(record.tag, record.owner):
             return SESSIONS_OF_PRINCIPAL
         try:
-            lease = await self._store.create(record.tag)
+            lease = await self._store.create(record.tag, record.owner)
         except StoreUnavailable:
             with suppress(StoreUnavailable):  # then it counts until the idle timeout
                 await self._store.forget(record.tag, record.owner)
@@ -125,21 +141,26 @@ class SharedHome(Living):
             return route
         claim = self._claims.get(record.key)
         if claim is None:
-            work = partial(self._claim_once, name, record, http, dead)
+            work = partial(self._claim_once, name, record, http, dead, self._refuses_another(record.owner))
             claim = self._claims[record.key] = self.around.background.contained("session-claim", work, expected=(StoreUnavailable,))
         return await asyncio.shield(claim)
 
-    async def _claim_once(self, name: str, record: SessionRecord, http: HttpExchange, dead: Held | None) -> Located:
+    async def _claim_once(
+        self, name: str, record: SessionRecord, http: HttpExchange, dead: Held | None, refusal: Refusal | None
+    ) -> Located:
         try:
-            return await self._claim(name, record, http, dead)
+            return await self._claim(name, record, http, dead, refusal)
         finally:
             self._claims.pop(record.key, None)
 
-    async def _claim(self, name: str, record: SessionRecord, http: HttpExchange, dead: Held | None) -> Located:
+    async def _claim(self, name: str, record: SessionRecord, http: HttpExchange, dead: Held | None, refusal: Refusal | None) -> Located:
+        """Own a session, or learn who does; `refusal` says why it cannot live here, should it be free."""
         self._routes.pop(record.key, None)
-        match await self._store.claim(record.tag, dead):
+        match await self._store.claim(record.tag, dead, principal=record.owner, room=refusal is None):
             case Absent():
                 return Gone()
+            case Crowded():
+                return refusal or SESSIONS
             case Held() as held:
                 self._routes[record.key] = held
                 if len(self._routes) > _MOST_ROUTES:
@@ -229,8 +250,10 @@ class SharedHome(Living):
     async def _keep(self, session: Session) -> None:
         session.last_kept = self.clock()
         if session.lease is not None:
-            await session.lease.keep(**session.notes())
+            await session.lease.keep()
             await self._store.admit(session.record.tag, session.owner)
+            if session.subscriptions is not None:
+                await session.subscriptions.save(session.lease)
 
     async def leave(self) -> None:
         """See `Home`: what is idle belongs to whoever asks for it next."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -19,20 +20,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisClusterException, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from moorage.errors import SettingsError
 from moorage.settings import STORE_URL_HINT, is_store_url
-from moorage.store.outage import StoreUnavailable
+from moorage.store.oddities import Oddities
+from moorage.store.outage import StoreFull, StoreUnavailable, Unreadable
 
 if TYPE_CHECKING:
     from moorage.settings import StoreSettings
+
+log = structlog.get_logger("moorage.store")
 
 _CONNECTIONS: Final = 32
 _AT_ONCE: Final = _CONNECTIONS - 2
@@ -42,6 +47,16 @@ _FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError, Ru
 """What the client library raises; a cluster that cannot be reached is no `RedisError` to it, nor is a connection that closed under a write
 an `OSError`: uvloop raises a `RuntimeError`, and asyncio of Python 3.12 and 3.13 an `AttributeError`, of the loop that it has forgotten.
 """
+
+_ODD: Final = re.compile(
+    r"WRONGTYPE|: unreadable\b|attempt to |bad argument |Invalid stream ID|equal or smaller than|exhausted the last|is not an integer"
+)
+"""What the store says when a key has another type or content than our scripts write."""
+
+_FULL_TOLD_EVERY_SECONDS: Final = 60.0
+
+FORMAT: Final = 2
+"""Of sessions, their logs and registrations, and owners. 1 had no name, and was not sealed."""
 
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
@@ -123,21 +138,35 @@ def read_url(settings: StoreSettings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script: its text, and the digest under which the store keeps it."""
+    """A Lua script.
+
+    Attributes:
+        text: Of it.
+        sha: The digest under which the store keeps it.
+        grows: Whether a full store refuses it.
+    """
 
     text: str
     sha: str
+    grows: bool
 
 
 @cache
 def script(name: str) -> Script:
     """The script in `scripts/<name>.lua`."""
     text = resources.files("moorage.store").joinpath(f"scripts/{name}.lua").read_text()
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    grows = "flags=" not in text.partition("\n")[0]
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), grows)
 
 
 class Store:
-    """One process's access to the store."""
+    """One process's access to the store.
+
+    Attributes:
+        available: Whether it answered lately.
+        full: Whether it had no room when something was last to be written.
+        oddities: What was skipped of its content.
+    """
 
     def __init__(self, settings: StoreSettings) -> None:
         """Raises: SettingsError: The settings name no usable store."""
@@ -147,16 +176,24 @@ class Store:
         self._client = _connect(self._address, settings.timeout_seconds)
         self._room = asyncio.Semaphore(_AT_ONCE)
         self.available = True
+        self.full = False
+        self._full_told = -_FULL_TOLD_EVERY_SECONDS
+        self.oddities = Oddities()
 
     def key(self, kind: str, name: str) -> str:
-        """A key of ours; what stands in braces decides the slot in a cluster."""
-        return f"{self.prefix}:{kind}:{{{name}}}"
+        """A key of ours; what stands in braces decides the slot in a cluster.
+
+        The format is part of the name: releases that know another one see none of these keys.
+        """
+        return f"{self.prefix}:{FORMAT}:{kind}:{{{name}}}"
 
     async def run(self, name: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Any:
         """Run a script.
 
         Raises:
             StoreUnavailable: It may have run or not.
+            StoreFull: It has not run.
+            Unreadable: What it met is nothing of ours; it may have run in part.
         """
         if not self.available:
             raise StoreUnavailable("the store does not answer")
@@ -170,17 +207,35 @@ class Store:
         """Run a script even while the store counts as out; for whoever finds out whether it is back.
 
         Raises:
-            StoreUnavailable: It may have run or not.
+            StoreUnavailable, StoreFull, Unreadable: See `run`.
         """
         found = script(name)
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 try:
-                    return await cast("Any", self._client.evalsha(found.sha, len(keys), *keys, *cast("Any", arguments)))
+                    answer = await cast("Any", self._client.evalsha(found.sha, len(keys), *keys, *cast("Any", arguments)))
                 except NoScriptError:
-                    return await cast("Any", self._client.eval(found.text, len(keys), *keys, *cast("Any", arguments)))
+                    answer = await cast("Any", self._client.eval(found.text, len(keys), *keys, *cast("Any", arguments)))
         except _FAILURES as error:
-            raise StoreUnavailable(_reason(error)) from error
+            raise self._meaning(error) from error
+        if found.grows and self.full:
+            self.full = False
+            log.info("store.has_room")
+        return answer
+
+    def _meaning(self, error: BaseException) -> StoreUnavailable | Unreadable:
+        """What an exception of the client library says."""
+        text = _reason(error)
+        if isinstance(error, ResponseError) and _ODD.search(text):
+            return Unreadable(text)
+        if not isinstance(error, OutOfMemoryError) and "OOM " not in text:
+            return StoreUnavailable(text)
+        self.full = True
+        now = asyncio.get_running_loop().time()
+        if now - self._full_told >= _FULL_TOLD_EVERY_SECONDS:
+            self._full_told = now
+            log.warning("store.full", effect="no session begins and no event is kept until there is room; sessions and calls go on")
+        return StoreFull("the store is full")
 
     async def command(self, *words: str | bytes | int, wait_seconds: float = 0.0) -> Any:
         """Run one command.
@@ -190,7 +245,7 @@ class Store:
             wait_seconds: How long the command itself may block in the store.
 
         Raises:
-            StoreUnavailable.
+            StoreUnavailable, StoreFull, Unreadable.
         """
         if not self.available:
             raise StoreUnavailable("the store does not answer")
@@ -198,21 +253,32 @@ class Store:
             async with asyncio.timeout(self.timeout_seconds + wait_seconds), nullcontext() if wait_seconds else self._room:
                 return await cast("Any", self._client).execute_command(*words)
         except _FAILURES as error:
-            raise StoreUnavailable(_reason(error)) from error
+            raise self._meaning(error) from error
 
     async def eviction_policy(self) -> str:
-        """What the store does when it is full (`maxmemory_policy` of INFO); empty when it does not say.
+        """What the store does when it is full; empty when it does not say.
 
         Raises:
             StoreUnavailable.
         """
+        return await self._info("memory", "maxmemory_policy")
+
+    async def version(self) -> str:
+        """The release of Redis that it is, or says to be compatible with; empty when it does not say.
+
+        Raises:
+            StoreUnavailable.
+        """
+        return await self._info("server", "redis_version")
+
+    async def _info(self, section: str, name: str) -> str:
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                info: dict[str, Any] = await cast("Any", self._client).info("memory")
+                info: dict[str, Any] = await cast("Any", self._client).info(section)
         except _FAILURES as error:
             raise StoreUnavailable(_reason(error)) from error
-        node: Any = info if "maxmemory_policy" in info else next(iter(info.values()), None)  # a cluster says it node by node
-        return str(node.get("maxmemory_policy", "")) if node else ""
+        node: Any = info if name in info else next(iter(info.values()), None)  # a cluster says it node by node
+        return str(node.get(name, "")) if node else ""
 
     async def close(self) -> None:
         """Close every connection."""

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from moorage.store.outage import StoreUnavailable
+from moorage.store.outage import StoreUnavailable, Unreadable
 
 if TYPE_CHECKING:
     from moorage.store.client import Store
+    from moorage.store.seals import Seals
 
 _OWN_SHARE: Final = 0.8
 """Of a lease, how long an owner trusts it without a refresh."""
@@ -37,10 +38,12 @@ class Owner:
         store: Where it is told.
         lease_seconds: How long others believe it (`sessions.lease_seconds`).
         on_lapse: Called when this process has to count itself as dead.
+        seals: What seals its entry.
     """
 
-    def __init__(self, store: Store, lease_seconds: float, on_lapse: Callable[[], None]) -> None:
+    def __init__(self, store: Store, lease_seconds: float, on_lapse: Callable[[], None], seals: Seals) -> None:
         self._store = store
+        self.seals = seals
         self._lease = lease_seconds
         self._on_lapse = on_lapse
         self._good_until = 0.0
@@ -53,6 +56,11 @@ class Owner:
     def alive(self) -> bool:
         """Whether others still have to believe that this process owns what it owned."""
         return asyncio.get_running_loop().time() < self._good_until
+
+    @property
+    def entry(self) -> bytes:
+        """What others are told of this process, sealed."""
+        return self.seals.entry(self.id, self.address)
 
     def store_time(self) -> float:
         """The store's clock, in seconds."""
@@ -71,12 +79,22 @@ class Owner:
             await self._beat()
 
     async def is_alive(self, owner: str) -> bool:
-        """Whether another owner's key still stands.
+        """Whether another owner's key still stands; one that nobody of us has sealed does not.
 
         Raises:
             StoreUnavailable.
         """
-        return bool(await self._store.command("EXISTS", self._key(owner)))
+        try:
+            entry = await self._store.command("GET", self._key(owner))
+        except Unreadable as error:
+            self._store.oddities.skip("owner", str(error))
+            return False
+        if entry is None:
+            return False
+        if self.seals.address(owner, entry) is None:
+            self._store.oddities.skip("owner", "it was not sealed with a key of this ring")
+            return False
+        return True
 
     async def resign(self) -> None:
         """Take the key away: whoever waits for this process to die need not."""
@@ -92,7 +110,7 @@ class Owner:
         loop = asyncio.get_running_loop()
         sent, known = loop.time(), self.id
         try:
-            milliseconds = await self._store.insist("beat", (self._key(known),), self.address, int(self._lease * 1000))
+            milliseconds = await self._store.insist("beat", (self._key(known),), self.entry, int(self._lease * 1000))
         except StoreUnavailable as error:
             self._tell(available=False, reason=str(error))
             return False

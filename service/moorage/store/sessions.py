@@ -1,45 +1,49 @@
 """Sessions in the store: who owns one, under which epoch, and its event log.
 
-`SessionStore.claim` answers with a closed union. A `Lease` is the hand of one owner on one session: each of its writes carries the epoch,
-and one that comes under an older epoch raises `Fenced`. A lease's appends have to be made under its `lock`, and so does whatever must not
-fall between two of them: that is how history and live events join without a gap.
+`SessionStore.claim` answers with a closed union; what is then done with a session is its `Lease`'s (see `lease`). What an owner says of
+itself and of its calls is believed only if it was sealed with the ring; a session whose fields are nothing of ours is none.
 
-Source: docs/decisions/2026-11-24-ownership.md, 2026-11-24-event-log.md
+Source: docs/decisions/2026-11-24-ownership.md, 2026-11-25-store-formats.md
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
-from moorage.store.outage import StoreUnavailable
+from moorage.store.client import FORMAT
+from moorage.store.lease import GET_STREAM, Entry, Eras, Fenced, Lease, Tail, Write
+from moorage.store.outage import StoreUnavailable, Unreadable
 
 if TYPE_CHECKING:
     from moorage.settings import SessionSettings
     from moorage.store.client import Store
     from moorage.store.owners import Owner
 
-_RETRY_SECONDS: Final = 0.1
+__all__ = ["GET_STREAM", "Absent", "Claim", "Crowded", "Entry", "Fenced", "Held", "Lease", "Owned", "SessionStore", "Tail", "Write"]
 
+_MOST_PRINCIPALS: Final = 10_000
+"""Of whom a process remembers how many sessions they have: as many as it may have sessions."""
 
-class Fenced(Exception):  # noqa: N818 - an outcome: somebody else owns the session now
-    """The session has another owner, or none, or this process had to give it up.
+_TOO_BIG: Final = b"-"
+"""Stands for a registration that the session had no room for."""
 
-    Attributes:
-        unsure: The offset of an event of which nobody knows whether the log has it; 0 when it has not.
-    """
-
-    def __init__(self, unsure: int = 0) -> None:
-        super().__init__()
-        self.unsure = unsure
+_MOST_CLAIMS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
     """There is no such session, or no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """It could be had, and there is no room for it here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class Owned:
     Attributes:
         lease: What to write through.
         calls: What registered each call that was streaming when the last owner was lost, by stream.
-        notes: What the last owner noted with `Lease.keep`.
+        unknown: The streams of which nobody knows how they end; they are forgotten already.
+        watched: The resources whose changes the client wants to hear of.
         bus: How far its change notices had come.
         streamed: Whether the session ever had a GET stream.
         succeeds: Whether the last owner was lost, and did not hand over.
@@ -66,51 +71,14 @@ class Owned:
 
     lease: Lease
     calls: Mapping[str, bytes]
-    notes: Mapping[str, bytes]
+    unknown: tuple[str, ...]
+    watched: frozenset[str]
     bus: str
     streamed: bool
     succeeds: bool
 
 
-Claim = Absent | Held | Owned
-Eras = tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One step of an append: `open` registers a stream, `event` adds to it, `last` adds and ends it."""
-
-    kind: Literal["open", "event", "last"]
-    stream: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An event in the log."""
-
-    offset: int
-    data: bytes
-    last: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """What of one stream follows a position.
-
-    Attributes:
-        head: Offset of the newest event of the session.
-        lost: The highest offset that retention took from this stream; 0 for none.
-        newest: The stream's newest offset while it is open; None when it is closed, or had no event yet.
-        open: Whether the stream is registered and has not ended.
-        entries: The events after the position that are still there.
-    """
-
-    head: int
-    lost: int
-    newest: int | None
-    open: bool
-    entries: tuple[Entry, ...]
+Claim = Absent | Crowded | Held | Owned
 
 
 class SessionStore:
@@ -121,13 +89,18 @@ class SessionStore:
         owner: For whom.
         limits: What the store keeps of them, and for how long.
         present: Gives the position of the newest change notice: a new session has missed none.
+
+    Attributes:
+        unkept: How many events a full store did not take.
     """
 
     def __init__(self, store: Store, owner: Owner, limits: SessionSettings, present: Callable[[], str] = str) -> None:
         self.store = store
         self.owner = owner
         self.limits = limits
+        self.unkept = 0
         self._present = present
+        self._count: OrderedDict[str, int] = OrderedDict()
 
     async def admit(self, tag: str, principal: str) -> bool:
         """Count a session in for its principal, in the whole deployment; False when there is no room.
@@ -136,27 +109,63 @@ class SessionStore:
             StoreUnavailable.
         """
         most = self.limits.max_sessions_per_principal
-        return bool(await self.store.run("admit", (self._principal(principal),), tag, most, _ms(self.limits.idle_timeout_seconds)))
+        count = await self.store.run("admit", (self._principal(principal),), tag, most, _ms(self.limits.idle_timeout_seconds))
+        if count:
+            self._count[principal] = int(count)
+            self._count.move_to_end(principal)
+            if len(self._count) > _MOST_PRINCIPALS:
+                self._count.popitem(last=False)
+        return bool(count)
 
-    async def create(self, tag: str) -> Lease:
+    def share(self, principal: str) -> int:
+        """The bytes that the store may hold of one session: what its principal may have, shared out among the sessions that it has.
+
+        The count is as old as the last session of the principal that was counted here; each begins, moves or is kept alive with a count.
+        """
+        return self.limits.max_bytes_per_principal // max(1, self._count.get(principal, 1))
+
+    async def create(self, tag: str, principal: str = "") -> Lease:
         """Own a session that is new.
 
         Raises:
-            StoreUnavailable.
+            StoreUnavailable, StoreFull.
         """
-        claimed = await self._claim(tag, None, create=True)
-        if not isinstance(claimed, Owned):
+        self._look_alive()
+        owner = self.owner
+        me, idle = owner.id, _ms(self.limits.idle_timeout_seconds)
+        answer = await self.store.run("create", (self.store.key("s", tag),), FORMAT, me, owner.entry, idle)
+        if answer[0] != b"owned":
             raise StoreUnavailable("a new session is somebody else's")
-        claimed.lease.bus = self._present()
-        return claimed.lease
+        lease = self._owned(tag, principal, me, answer).lease
+        lease.bus = self._present()
+        return lease
 
-    async def claim(self, tag: str, dead: Held | None = None) -> Claim:
-        """Own a session that is free, or whose owner is known to be dead.
+    async def claim(self, tag: str, dead: Held | None = None, *, principal: str = "", room: bool = True) -> Claim:
+        """Own a session that is free, or whose owner is known to be dead, if there is `room` for it here.
 
         Raises:
             StoreUnavailable.
         """
-        return await self._claim(tag, dead, create=False)
+        for _ in range(_MOST_CLAIMS):
+            try:
+                claim = await self._claim(tag, dead, principal, room=room)
+            except (Unreadable, ValueError) as error:
+                await self.bury(tag, str(error) if isinstance(error, Unreadable) else "a field is none of ours")
+                return Absent()
+            if isinstance(claim, Owned) and claim.unknown:
+                with suppress(Fenced):  # then whoever asked finds the lease given up
+                    await claim.lease.drop(claim.unknown)
+            if not isinstance(claim, Held) or claim.address:
+                return claim
+            dead = claim  # nobody of us has written that it has an owner
+        return Absent()
+
+    async def bury(self, tag: str, reason: str) -> None:
+        """End a session whose keys hold what is nothing of ours."""
+        self.store.oddities.skip("session", reason)
+        with suppress(StoreUnavailable):  # then it is met again, and buried then
+            for kind in ("s", "l"):
+                await self.store.command("UNLINK", self.store.key(kind, tag))
 
     async def forget(self, tag: str, principal: str) -> None:
         """Count an ended session out.
@@ -166,166 +175,67 @@ class SessionStore:
         """
         await self.store.command("ZREM", self._principal(principal), tag)
 
-    async def _claim(self, tag: str, dead: Held | None, *, create: bool) -> Claim:
-        owner = self.owner
-        if not owner.alive:
+    def _look_alive(self) -> None:
+        if not self.owner.alive:
             raise StoreUnavailable("this replica is not known to the store at the moment")
-        me = owner.id
-        answer = await self.store.run(
-            "claim",
-            (self.store.key("s", tag),),
-            me,
-            owner.address,
-            _ms(self.limits.idle_timeout_seconds),
-            dead.owner if dead else "",
-            dead.epoch if dead else 0,
-            "new" if create else "",
-        )
+
+    async def _claim(self, tag: str, dead: Held | None, principal: str, *, room: bool) -> Claim:
+        """Ask for a session once; a `Held` without an address has an owner that nobody of us knows. Raises ValueError for odd fields."""
+        self._look_alive()
+        owner = self.owner
+        me, idle = owner.id, _ms(self.limits.idle_timeout_seconds)
+        believed = (dead.owner, dead.epoch) if dead else ("", 0)
+        arguments = (FORMAT, me, owner.entry, idle, *believed, "1" if room else "")
+        answer = await self.store.run("claim", (self.store.key("s", tag),), *arguments)
         match answer[0]:
             case b"absent":
                 return Absent()
+            case b"newer":
+                self.store.oddities.skip("session", "it has the format of a later release")
+                return Absent()
+            case b"full":
+                return Crowded()
             case b"held":
-                return Held(answer[1].decode(), int(answer[2]), answer[3].decode())
+                name, epoch = answer[1].decode(), int(answer[2])
+                address = owner.seals.address(name, answer[3])
+                if address is None:
+                    self.store.oddities.skip("owner", "a session's owner was not sealed with a key of this ring")
+                return Held(name, epoch, address or "")
             case _:
-                fields = {name.decode(): value for name, value in zip(answer[2::2], answer[3::2], strict=True)}
-                return self._owned(tag, me, int(answer[1]), fields)
+                return self._owned(tag, principal, me, answer)
 
-    def _owned(self, tag: str, me: str, epoch: int, fields: Mapping[str, bytes]) -> Owned:
-        lease = Lease(self, tag, me, epoch, head=int(fields["head"]), eras=_eras(fields["eras"]))
-        calls = {name[2:]: value for name, value in fields.items() if name.startswith("c:") and name != f"c:{GET_STREAM}"}
-        notes = {name[2:]: value for name, value in fields.items() if name.startswith("n:")}
-        succeeds = fields.get("owner", b"") not in (b"", me.encode())
-        return Owned(lease, calls, notes, fields.get("bus", b"").decode(), f"c:{GET_STREAM}" in fields, succeeds)
+    def _owned(self, tag: str, principal: str, me: str, answer: list[Any]) -> Owned:
+        """Read a claim that succeeded; raises ValueError for odd fields."""
+        fields = dict(zip(answer[2][::2], answer[2][1::2], strict=True))
+        lease = Lease(self, tag, principal, me, int(answer[1]), head=int(fields[b"head"]), eras=_eras(fields[b"eras"]))
+        calls, unknown, watched = dict[str, bytes](), list[str](), set[str]()
+        for name, value in fields.items():
+            stream = _STREAM_FIELD.fullmatch(name)
+            if stream is not None and name != _GET_FIELD:
+                text = self._opened(tag, name, value, "registration") if value != _TOO_BIG else None
+                if text is None:
+                    unknown.append(stream[1].decode())
+                else:
+                    calls[stream[1].decode()] = text
+            elif _WATCHED_FIELD.fullmatch(name) and (text := self._opened(tag, name, value, "subscription")) is not None:
+                watched.add(text.decode())
+        succeeds = fields.get(b"owner", b"") not in (b"", me.encode())
+        bus = fields.get(b"bus", b"").decode("ascii", "replace")
+        return Owned(lease, calls, tuple(unknown), frozenset(watched), bus, _GET_FIELD in fields, succeeds)
+
+    def _opened(self, tag: str, name: bytes, value: bytes, kind: str) -> bytes | None:
+        text = self.owner.seals.open(tag, name.decode(), value)
+        if text is None:
+            self.store.oddities.skip(kind, "it was not sealed for this session with a key of this ring")
+        return text
 
     def _principal(self, name: str) -> str:
         return self.store.key("p", hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32])
 
 
-GET_STREAM: Final = "g"
-"""The name of a session's GET stream in its log."""
-
-
-class Lease:
-    """One owner's hand on one session.
-
-    Attributes:
-        tag: The session.
-        epoch: Under which this owner writes.
-        eras: The epochs of the session's owners, oldest first, each with the offset that it began after; this owner's is the last.
-        bus: How far the change notices of this session have come; written along with each append.
-        lock: Held by whoever appends or joins history and live events.
-    """
-
-    __slots__ = ("_head", "_owner_id", "_sessions", "bus", "epoch", "eras", "lock", "tag")
-
-    def __init__(self, sessions: SessionStore, tag: str, owner_id: str, epoch: int, *, head: int, eras: Eras) -> None:
-        self._sessions = sessions
-        self._owner_id = owner_id
-        self._head = head
-        self.tag = tag
-        self.epoch = epoch
-        self.eras = eras
-        self.bus = ""
-        self.lock = asyncio.Lock()
-
-    @property
-    def valid(self) -> bool:
-        """Whether this process may still act as the owner, as far as it can know without asking."""
-        owner = self._sessions.owner
-        return owner.id == self._owner_id and owner.alive
-
-    def give_up(self) -> None:
-        """Never write again: somebody else owns the session."""
-        self._owner_id = ""
-
-    async def append(self, *writes: Write) -> int:
-        """Append, in one step; returns the offset of the first event. To be called under `lock`.
-
-        While the store does not answer, this waits as long as the lease holds: an event that was skipped would be a silent gap.
-
-        Raises:
-            Fenced.
-        """
-        limits, first = self._sessions.limits, self._head + 1
-        arguments: list[str | bytes | int] = [self.epoch, first, _ms(limits.idle_timeout_seconds), _ms(limits.log_seconds)]
-        arguments += [limits.log_events, limits.log_bytes, self.bus]
-        for write in writes:
-            arguments += [write.kind, write.stream, write.data]
-        unsure = 0
-        while self.valid:
-            try:
-                answer = await self._sessions.store.run("append", self._keys(), *arguments)
-            except StoreUnavailable:
-                unsure = first
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            if answer != 1:
-                break
-            self._head += sum(write.kind != "open" for write in writes)
-            return first
-        self.give_up()
-        raise Fenced(unsure)
-
-    async def read(self, stream: str, after: int) -> Tail:
-        """Read what follows a position.
-
-        Raises:
-            Fenced, StoreUnavailable.
-        """
-        self._check()
-        answer = await self._sessions.store.run("read", self._keys(), self.epoch, stream, after)
-        if answer[0] != 1:
-            self.give_up()
-            raise Fenced
-        rest = answer[5:]
-        entries = tuple(
-            Entry(int(offset), data, kind == b"last") for offset, kind, data in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
-        )
-        return Tail(int(answer[1]), int(answer[2] or 0), int(answer[3]) if answer[3] else None, bool(answer[4]), entries)
-
-    async def keep(self, **notes: bytes) -> None:
-        """Say that the session is in use, and note what the next owner has to know.
-
-        Raises:
-            Fenced, StoreUnavailable.
-        """
-        self._check()
-        fields = [part for name, value in notes.items() for part in (f"n:{name}", value)]
-        await self._write("keep", (self._keys()[0],), _ms(self._sessions.limits.idle_timeout_seconds), *fields)
-
-    async def release(self) -> None:
-        """Leave the session to whoever claims it next.
-
-        Raises:
-            Fenced, StoreUnavailable.
-        """
-        self._check()
-        idle = _ms(self._sessions.limits.idle_timeout_seconds)
-        await self._write("keep", (self._keys()[0],), idle, "owner", "", "address", "", "bus", self.bus)
-        self.give_up()
-
-    async def finish(self) -> None:
-        """End the session and delete what the store has of it.
-
-        Raises:
-            Fenced, StoreUnavailable.
-        """
-        self._check()
-        await self._write("finish", self._keys())
-        self.give_up()
-
-    async def _write(self, name: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> None:
-        if await self._sessions.store.run(name, keys, self.epoch, *arguments) != 1:
-            self.give_up()
-            raise Fenced
-
-    def _check(self) -> None:
-        if not self.valid:
-            raise Fenced
-
-    def _keys(self) -> tuple[str, str]:
-        store = self._sessions.store
-        return store.key("s", self.tag), store.key("l", self.tag)
+_STREAM_FIELD: Final = re.compile(rb"c:([0-9a-z-]{1,32})")
+_WATCHED_FIELD: Final = re.compile(rb"w:[0-9a-f]{32}")
+_GET_FIELD: Final = f"c:{GET_STREAM}".encode()
 
 
 def _eras(text: bytes) -> Eras:

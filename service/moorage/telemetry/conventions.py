@@ -47,7 +47,7 @@ REFUSALS: Final = {
 
 REASONS: Final = frozenset(
     {*REFUSALS.values(), "draining", "unknown_session", "invalid_credential", OTHER}
-    | {"store_unavailable", "owner_unreachable", "session_moved", "relay_refused"}
+    | {"store_unavailable", "store_full", "owner_unreachable", "session_moved", "relay_refused"}
     | {f"{what}_{why}" for what in ("bodies", "calls", "stream", "questions", "session") for why in ("limit", "share")}
 )
 

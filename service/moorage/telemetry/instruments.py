@@ -93,6 +93,23 @@ REQUEST: Final = HistogramSpec(
 STREAM: Final = HistogramSpec("moorage.stream.duration", "Life of a long-lived event stream.", STREAM_BUCKETS, ("moorage.stream.kind",))
 
 
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """What a process knows of its store.
+
+    Attributes:
+        full: Whether it had no room when something was last to be written.
+        other_rings: How many marks there are at our prefix that our ring does not open.
+        unkept: How many events a full store did not take.
+        unreadable: How many entries were skipped, by kind, from a closed set.
+    """
+
+    full: bool
+    other_rings: int
+    unkept: int
+    unreadable: Mapping[str, int]
+
+
 class Tally:
     """Counts by label, read when somebody collects. Adding costs a dictionary update; call it on one thread only."""
 
@@ -132,6 +149,7 @@ class Instruments:
         "request",
         "session",
         "store_answers",
+        "store_state",
         "stream",
     )
 
@@ -160,6 +178,7 @@ class Instruments:
         self._resumed = Tally(("moorage.resume.outcome",))
         self.store_answers: Callable[[], bool] | None = None
         self._sealed = sealed
+        self.store_state: Callable[[], StoreState] | None = None
         self._expose(meter, version, time.time() if started is None else started)
 
     def request_started(self, method: str, scheme: str) -> None:
@@ -240,6 +259,15 @@ class Instruments:
         )
         meter.create_observable_gauge("moorage.store.up", [self._store_up], "", "Whether the store answers; nothing without a store.")
         meter.create_observable_counter("moorage.seals", [self._seals], "{message}", "Messages sealed with the shared keys.")
+        meter.create_observable_gauge("moorage.store.full", [self._store_full], "", "Whether the store had no room when last written to.")
+        meter.create_observable_gauge("moorage.store.rings", [self._store_rings], "{mark}", "Others with another ring at our prefix.")
+        meter.create_observable_counter("moorage.store.unreadable", [self._store_odd], "{entry}", "Content of the store that was skipped.")
+        meter.create_observable_counter(
+            "moorage.log.unkept",
+            [self._store_unkept],
+            "{event}",
+            "Events that a full store did not take; nobody resumes before them.",
+        )
         build = {"version": version, "python": platform.python_version()}
         meter.create_observable_gauge(
             "moorage.process.start_time", [lambda _: [Observation(started)]], "s", "When this process started, in Unix time."
@@ -251,6 +279,20 @@ class Instruments:
 
     def _store_up(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [] if self.store_answers is None else [Observation(int(self.store_answers()))]
+
+    def _store_full(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [] if self.store_state is None else [Observation(int(self.store_state().full))]
+
+    def _store_rings(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [] if self.store_state is None else [Observation(self.store_state().other_rings)]
+
+    def _store_unkept(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [] if self.store_state is None else [Observation(self.store_state().unkept)]
+
+    def _store_odd(self, _options: CallbackOptions) -> Iterable[Observation]:
+        if self.store_state is None:
+            return []
+        return [Observation(count, {"moorage.store.entry": kind}) for kind, count in self.store_state().unreadable.items()]
 
 
 class MeterHistogram:

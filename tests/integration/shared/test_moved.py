@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from moorage.store.sessions import Held, Owned
@@ -61,9 +63,10 @@ async def test_an_owner_that_lives_and_was_succeeded_hears_of_it_before_it_write
     listening = old.listen(session)
     await until(listening, lambda it: b"id: " in it.body)
     [living] = old.service._sessions()
+    known: Any = old.service.replication
     with redis.client() as client:  # an address at which nobody listens, though the owner lives
         [key] = client.scan_iter(f"*:s:{{{living.record.tag}}}")
-        client.hset(key, "address", f"127.0.0.1:{free_ports(1)[0]}")
+        client.hset(key, "entry", known.seals.entry(known.owner.id, f"127.0.0.1:{free_ports(1)[0]}"))
 
     assert await ping(new, session) == 200
 

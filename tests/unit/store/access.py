@@ -15,13 +15,18 @@ import anyio
 import redis
 from pydantic import SecretStr
 
+from moorage.security.keyring import SealingKeys
 from moorage.settings import SessionSettings, StoreSettings
 from moorage.store.bus import Bus, Notice
 from moorage.store.client import Store
 from moorage.store.outage import StoreUnavailable
 from moorage.store.owners import Owner
+from moorage.store.seals import PURPOSE, Seals
 from moorage.store.sessions import Claim, Held, Lease, Owned, SessionStore, Write
 from tests.services.processes import until
+
+RING = SealingKeys.ephemeral()
+"""That all members of a test share, unless one has another."""
 
 WITHIN = 10
 """Seconds that anything here may take; what is waited for takes far less."""
@@ -149,11 +154,20 @@ class Member:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    def of(cls, place: Place, prefix: str, *, lease_seconds: float = 60.0, timeout_seconds: float = 5.0, **limits: Any) -> Member:
+    def of(
+        cls,
+        place: Place,
+        prefix: str,
+        *,
+        lease_seconds: float = 60.0,
+        timeout_seconds: float = 5.0,
+        ring: SealingKeys | None = None,
+        **limits: Any,
+    ) -> Member:
         """A member that the store does not know yet."""
         settings = StoreSettings(url=SecretStr(place.url), ca_file=place.ca_file, prefix=prefix, timeout_seconds=timeout_seconds)
         store = WatchedStore(settings, place)
-        owner = Owner(store, lease_seconds, lambda: member.note(member.lapses, "lapsed"))
+        owner = Owner(store, lease_seconds, lambda: member.note(member.lapses, "lapsed"), Seals((ring or RING).sealer(PURPOSE)))
         sessions = SessionStore(store, owner, limited(**limits))
         member = cls(store, owner, sessions, Bus(store, lambda notice: member.note(member.heard, notice)))
         return member

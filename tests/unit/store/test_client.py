@@ -17,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 from moorage.errors import SettingsError
 from moorage.settings import StoreSettings
 from moorage.store.client import Store, StoreAddress, read_url
-from moorage.store.outage import StoreUnavailable
+from moorage.store.outage import StoreFull, StoreUnavailable
 from tests.services import Redis, free_ports
 from tests.unit.store.access import WITHIN, Place
 
@@ -245,15 +245,22 @@ async def test_a_store_says_what_it_does_when_it_is_full(place: Place) -> None:
             assert await store.eviction_policy() == "allkeys-lru"
 
 
-async def test_a_full_store_is_an_outage_and_no_fault(prefix: str) -> None:
-    with Redis(maxmemory="1mb", options=["maxmemory-clients 0"]) as server:
+async def test_a_full_store_is_told_from_one_that_is_out(prefix: str) -> None:
+    with Redis(maxmemory="3mb", options=["maxmemory-clients 0"]) as server:
         async with opened(server.url, prefix=prefix) as store:
-            fill = asyncio.gather(*(store.run("beat", (store.key("owner", str(n)),), "x" * 100_000, 60_000) for n in range(100)))
-            with pytest.raises(StoreUnavailable):
+            notice = (1, "tools", "x" * 100_000, 4096, 60_000)
+            fill = asyncio.gather(*(store.run("publish", (f"{prefix}:bus",), *notice) for _ in range(100)))
+            with pytest.raises(StoreFull):
                 await fill
+            assert store.full
+            await store.run("beat", (store.key("owner", "me"),), "entry", 60_000)  # what keeps sessions alive works
+            with server.client() as client:
+                client.config_set("maxmemory", "64mb")
+            await store.run("publish", (f"{prefix}:bus",), *notice)
+            assert not store.full
 
 
 async def test_names_in_braces_decide_the_slot(place: Place) -> None:
     async with opened(place.url, prefix="p") as store:
-        assert store.key("s", "tag") == "p:s:{tag}"
-        assert store.key("l", "tag") == "p:l:{tag}"
+        assert store.key("s", "tag") == "p:2:s:{tag}"
+        assert store.key("l", "tag") == "p:2:l:{tag}"

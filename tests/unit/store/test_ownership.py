@@ -19,7 +19,7 @@ WRITES: dict[str, Callable[[Lease], Awaitable[object]]] = {
     "append": lambda lease: append(lease, event("g")),
     "register": lambda lease: append(lease, opens("g")),
     "read": lambda lease: lease.read("g", 0),
-    "keep": lambda lease: lease.keep(watched=b"[]"),
+    "keep": lambda lease: lease.keep(),
     "release": lambda lease: lease.release(),
     "finish": lambda lease: lease.finish(),
 }
@@ -171,10 +171,11 @@ async def test_whoever_claims_finds_what_the_last_owner_left(join: Join):
     lease.bus = "7-0"
     await append(lease, opens("g"), opens("call", b"kept of the call"), event("call", b"1"))
     await append(lease, opens("done"), last("done", b"2"))
-    await lease.keep(watched=b"[1]")
+    assert await lease.watch({"ship://1": True, "ship://2": True})
+    assert await lease.watch({"ship://2": False})
     taken = await b.take("tag", a.dead(lease))
     assert dict(taken.calls) == {"call": b"kept of the call"}
-    assert dict(taken.notes) == {"watched": b"[1]"}
+    assert taken.watched == {"ship://1"}
     assert taken.bus == "7-0"
     assert taken.streamed
     assert taken.succeeds
