@@ -255,6 +255,36 @@ class HttpSettings(Section):
         return self
 
 
+class CallSettings(Section):
+    """How long one call may run."""
+
+    deadline_seconds: float = setting(
+        300.0,
+        "Time after which a call is stopped and answered with an error (-32001), counted from its begin or its last progress.",
+        unit="seconds",
+        ge=0.1,
+        le=86_400,
+        reason="Longer than clients and proxies wait; a call that hangs gives its place back.",
+    )
+    longest_seconds: float = setting(
+        3600.0,
+        "The same, counted from its begin, whatever progress it reports.",
+        unit="seconds",
+        ge=0.1,
+        le=604_800,
+        reason="A tool that reports progress for ever ends as well.",
+    )
+
+    @model_validator(mode="after")
+    def _progress_extends(self) -> "CallSettings":
+        if self.longest_seconds < self.deadline_seconds:
+            raise ValueError(
+                f"calls.longest_seconds={self.longest_seconds:g} is less than calls.deadline_seconds={self.deadline_seconds:g}:"
+                " no call could reach its deadline"
+            )
+        return self
+
+
 class TenantSettings(Section):
     """How principals share one process."""
 
@@ -591,6 +621,7 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     admin: AdminSettings = AdminSettings()
     http: HttpSettings = HttpSettings()
+    calls: CallSettings = CallSettings()
     security: SecuritySettings = SecuritySettings()
     tenants: TenantSettings = TenantSettings()
     sessions: SessionSettings = SessionSettings()

@@ -3,7 +3,7 @@
 A `Call` is the SDK's `DispatchContext`, the switch from a JSON answer to an event stream, and the watch for a client that
 leaves, in one object: nothing of it costs a task or a memory stream. Its first notification commits the response to SSE.
 `InFlight` runs one ticker for all calls: those that outlive `WATCH_AFTER` get a disconnect watch, and those that stay silent get
-a keep-alive comment.
+a keep-alive comment, and those that are past their deadline are ended, without a timer of their own.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import anyio
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from mcp_types import INTERNAL_ERROR
+from mcp_types import INTERNAL_ERROR, REQUEST_TIMEOUT
 
 from moorage.lifecycle.supervised import Scope
 from moorage.protocol.encoding import PING, sse_event
+from moorage.telemetry.operation import Operation
 
 if TYPE_CHECKING:
     from mcp.shared.dispatcher import CallOptions
@@ -37,6 +38,7 @@ class Call:
 
     Attributes:
         ended_because: What the call is answered with when it was interrupted for a reason of its own; None for any other interruption.
+        renewed: When it last reported progress, or began, on the loop's clock: its deadline counts from there.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class Call:
         "last_write",
         "long_lived",
         "progress_token",
+        "renewed",
         "request_id",
         "started",
         "streams",
@@ -63,7 +66,7 @@ class Call:
         self.request_id = request_id
         self.progress_token = progress_token
         self.streams = streams
-        self.started = self.last_write = now
+        self.started = self.last_write = self.renewed = now
         self.closed = self.client_gone = self.watched = False
         self.long_lived = False
         self.cancel_scope: anyio.CancelScope | None = None
@@ -96,6 +99,8 @@ class Call:
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Send a notification on this call's response; dropped in JSON mode and after the call."""
+        if method == "notifications/progress":
+            self.renewed = asyncio.get_running_loop().time()
         if not self.streams or self.closed:
             return
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
@@ -108,7 +113,8 @@ class Call:
         await self.write(sse_event(message))
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Report progress, if the caller gave a token for it."""
+        """Report progress, if the caller gave a token for it; either way it moves the deadline."""
+        self.renewed = asyncio.get_running_loop().time()
         if self.progress_token is None:
             return
         params: dict[str, Any] = {"progressToken": self.progress_token, "progress": progress}
@@ -161,6 +167,13 @@ class Call:
             self.ended_because = error
         self.cancel()
 
+    def expire(self, seconds: float) -> None:
+        """It ran for `seconds`, longer than it may: interrupt it, answer in words, and have the telemetry say so."""
+        if isinstance(self.http.operation, Operation):
+            self.http.operation.finish("timeout", error_code=REQUEST_TIMEOUT)
+        words = f"The call was stopped at its deadline, after {seconds:.1f} s; it may have taken effect or not"
+        self.end(MCPError(code=REQUEST_TIMEOUT, message=words))
+
     def fail(self) -> None:
         """Work that belongs to the call has failed beside it: interrupt it, and answer with an internal error."""
         self.end(MCPError(code=INTERNAL_ERROR, message="Internal server error"))
@@ -174,9 +187,12 @@ class Call:
 class InFlight:
     """The calls that are being served in this process."""
 
-    def __init__(self, ping_seconds: float) -> None:
+    def __init__(self, ping_seconds: float, deadline_seconds: float, longest_seconds: float) -> None:
+        """Args: a call ends `deadline_seconds` after its begin or its last progress, and `longest_seconds` after its begin in any case."""
         self._calls: set[Call] = set()
         self._ping_seconds = ping_seconds
+        self._deadline_seconds = deadline_seconds
+        self._longest_seconds = longest_seconds
         self._changed = asyncio.Event()
         self._background = Scope()
         self.streams = 0
@@ -232,6 +248,8 @@ class InFlight:
             await asyncio.sleep(WATCH_AFTER)
             now = asyncio.get_running_loop().time()
             for call in list(self._calls):
+                if self._overdue(call, now):
+                    call.expire(now - call.started)
                 if not call.watched and now - call.started >= WATCH_AFTER:
                     call.watched = True
                     background.contained("call-watch", partial(self._watch, call), on_fault=call.fail)
@@ -240,6 +258,11 @@ class InFlight:
                     background.contained("call-ping", call.ping, on_fault=call.fail)
                 if (opens_at := call.opens_at) is not None and now >= opens_at:
                     background.contained("early-open", call.open_early, on_fault=call.fail)
+
+    def _overdue(self, call: Call, now: float) -> bool:
+        if call.long_lived or call.ended_because is not None:
+            return False
+        return now - call.renewed >= self._deadline_seconds or now - call.started >= self._longest_seconds
 
     async def _watch(self, call: Call) -> None:
         """Tell a call when its client leaves. uvicorn reports the end of the response in the same way, so this always ends."""

@@ -111,7 +111,7 @@ class ModernEndpoint:
         else:
             answer = await self._in_flight.run(call, self._observe(http, inbound, work))
         if answer is None and not call.client_gone:
-            answer = self._failed(inbound, MCPError(code=CONNECTION_CLOSED, message="The server is shutting down"))
+            answer = self._failed(inbound, call.ended_because or MCPError(code=CONNECTION_CLOSED, message="The server is shutting down"))
         if answer is not None:
             status, message = answer
             await self._respond(http, status, message)
@@ -210,7 +210,12 @@ class ModernEndpoint:
             return
         call = Call(http, None, None, streams=False, now=self._clock())
         call.watched = True  # the SDK's endpoint watches for itself
-        if await self._in_flight.run(call, self._served_by_sdk(http)) is None:
+        if await self._in_flight.run(call, self._served_by_sdk(http)) is not None:
+            return
+        if call.ended_because is not None:
+            late = call.ended_because.error.model_dump(mode="json", by_alias=True, exclude_none=True)
+            await self._respond(http, 200, {"jsonrpc": "2.0", "id": _bounded_id(http.body), "error": late})
+        else:
             error = {"code": CONNECTION_CLOSED, "message": "The server is shutting down"}
             await self._respond(http, 503, {"jsonrpc": "2.0", "id": None, "error": error})
 
@@ -234,6 +239,16 @@ class _Envelope(msgspec.Struct):
 
 
 _read_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+def _bounded_id(body: bytes) -> str | int | None:
+    """The id of a request that the SDK's endpoint has decoded before."""
+    try:
+        decoded = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    request_id = cast("dict[str, Any]", decoded).get("id") if isinstance(decoded, dict) else None
+    return request_id if is_bounded_id(request_id) else None
 
 
 def _echoes_oversized_id(body: bytes) -> bool:

@@ -85,7 +85,7 @@ class McpService:
         known = target if isinstance(target, MCPServer) and _is_known_release(target) else None
         observed = Observed(known or self.server, self.server)
         self.server.middleware.insert(0, observed)
-        self.in_flight = InFlight(settings.http.ping_seconds)
+        self.in_flight = InFlight(settings.http.ping_seconds, settings.calls.deadline_seconds, settings.calls.longest_seconds)
         hot = None if known is None else HotTools(known, self.server)
         self._settings = settings
         self._instruments = instruments

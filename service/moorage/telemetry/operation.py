@@ -21,7 +21,7 @@ from moorage.telemetry.redaction import safe_uri, short
 if TYPE_CHECKING:
     from moorage.telemetry.observer import Exchange
 
-Outcome = Literal["ok", "tool_error", "error", "cancelled", "input_required"]
+Outcome = Literal["ok", "tool_error", "error", "cancelled", "input_required", "timeout"]
 
 _MAX_REQUEST_ID: Final = 128
 
@@ -86,7 +86,8 @@ class Operation:
         """End the operation; a second call does nothing.
 
         Args:
-            outcome: ok, tool_error (a result that says so of itself), error, cancelled, or input_required (the user is asked back).
+            outcome: ok, tool_error (a result that says so of itself), error, cancelled, timeout (its deadline), or input_required (the user
+                is asked back).
             error_code: The JSON-RPC code of an error.
         """
         seconds = perf_counter() - self._started
@@ -97,7 +98,7 @@ class Operation:
         # Restoring by value and not by token: in another task a token cannot be reset, and there is nothing to restore either.
         if self._previous is not None and get_current() is self._context:
             attach(self._previous)
-        error = outcome if outcome == "tool_error" else error_label(error_code) if outcome == "error" else None
+        error = outcome if outcome in ("tool_error", "timeout") else error_label(error_code) if outcome == "error" else None
         status = None if error_code is None else error_label(error_code)
         tool = self._target if self._method == CALL else None
         prompt = self._target if self._method == GET_PROMPT else None
@@ -138,7 +139,7 @@ class Operation:
         if error_code is not None:
             span.set_attribute("rpc.response.status_code", str(error_code))
         if error is not None:
-            span.set_attribute("error.type", error if error_code is None else str(error_code))
+            span.set_attribute("error.type", error if error_code is None or outcome == "timeout" else str(error_code))
             span.set_status(Status(StatusCode.ERROR, error_description(error_code)))
         span.end()
 
