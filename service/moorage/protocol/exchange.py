@@ -51,6 +51,9 @@ SSE_HEADERS: Final[tuple[Header, ...]] = (
 )
 
 
+_CREDENTIALS: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+"""What proves who calls. A tool has `principal` for that; with the key itself it could call in the caller's name, or log it."""
+
 ABORT_KEY: Final = "moorage.abort"
 """Where our HTTP protocol leaves, in the ASGI scope, what cuts the connection off (`edge.http`)."""
 
@@ -90,7 +93,7 @@ class HttpExchange:
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes], observed: Exchange) -> None:
-        self.scope = scope
+        self.scope: Scope = scope
         self.receive = receive
         self.headers = headers
         self.observed = observed
@@ -109,8 +112,10 @@ class HttpExchange:
 
     @property
     def request(self) -> Request:
-        """The Starlette request that tools and SDK middleware see; its body can still be read."""
+        """The Starlette request that tools and SDK middleware see, without the caller's credentials; its body can still be read."""
         if self._request is None:
+            headers: list[Header] = [field for field in self.scope["headers"] if field[0] not in _CREDENTIALS]
+            self.scope = {**self.scope, "headers": headers}
             self.scope[SCOPE_KEY] = self
             self._request = Request(self.scope, self.replay_body())
         return self._request

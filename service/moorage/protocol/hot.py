@@ -139,15 +139,15 @@ class HotTools:
 
 
 def failed_result(name: str, error: Exception) -> CallToolResult:
-    """What a tool that raised is answered with; logged as the SDK logs it, and never with the caller's values."""
+    """What a tool that raised is answered with; logged as the SDK logs it, without its text, which may quote the caller's values."""
     match error:
         case UnexpectedToolError():
             log.error("mcp.tool_failed", tool=name, exc_info=error)
         case ToolError(__cause__=ValidationError() as rejected):
-            fields = sorted({".".join(str(part) for part in problem["loc"]) for problem in rejected.errors()})
+            fields = sorted({str(problem["loc"][0]) for problem in rejected.errors() if problem["loc"]})  # below, keys are the caller's
             log.info("mcp.tool_rejected_arguments", tool=name, fields=fields)
         case ToolError():
-            log.info("mcp.tool_refused", tool=name, reason=str(error))
+            log.info("mcp.tool_refused", tool=name, characters=len(str(error)))
         case _:
             log.error("mcp.tool_failed", tool=name, exc_info=error)
     return CallToolResult(content=[TextContent(type="text", text=str(error))], is_error=True)

@@ -17,7 +17,11 @@ _SESSION_IDS: Final = re.compile(
     r"(?P<before>\b(?:session )?ID: |\b[Ss]ession: |\bfor session |^Session (?=\S+ (?:idle|crashed)))(?P<named>[^\s:]+)"
     r"|(?P<bare>\b[0-9a-f]{32}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"
 )
-_FIRST_ARGUMENT_ONLY: Final = {"Tool %r failed: %r": "Tool %r failed", "Resource %r failed: %r": "Resource %r failed"}
+_FIRST_ARGUMENT_ONLY: Final = {
+    "Tool %r failed: %r": "Tool %r failed",
+    "Tool %r rejected arguments: %r": "Tool %r rejected arguments",  # below the first level, names are the caller's
+    "Resource %r failed: %r": "Resource %r failed",
+}
 _EXPORTING: Final = ("opentelemetry.exporter", "opentelemetry.sdk")
 _QUIET_SECONDS: Final = 60.0
 _MAX_REMEMBERED: Final = 256

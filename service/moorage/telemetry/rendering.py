@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -17,6 +16,7 @@ import orjson
 import structlog
 from opentelemetry import trace
 
+from moorage.telemetry.outline import outline
 from moorage.telemetry.redaction import redact
 
 Event = MutableMapping[str, Any]
@@ -97,4 +97,4 @@ def _exception(exc_info: Any) -> str | None:
         exc_info = cast(tuple[type[BaseException], BaseException | None, TracebackType], exc_info)[1]
     if not isinstance(exc_info, BaseException):
         return None
-    return redact("".join(traceback.format_exception(exc_info)).rstrip())
+    return redact(outline(exc_info))

@@ -128,7 +128,7 @@ def test_an_exception_is_a_fact_of_its_event() -> None:
     logs.get_logger("moorage.test").exception("outside")
     """
     told = events(program)
-    assert all("KeyError: 'key'" in event["exception"] and "Traceback" in event["exception"] for event in told[:3])
+    assert all(event["exception"].endswith("KeyError") and "Traceback" in event["exception"] for event in told[:3])
     assert [("exception" in event, "exc_info" in event) for event in told[3:]] == [(False, False)] * 2
 
 
@@ -153,7 +153,7 @@ def test_keys_and_bearer_tokens_are_not_written() -> None:
         logs.get_logger("moorage.test").exception("failed")
     """
     out = run(program)
-    assert out.count("[redacted]") >= 3  # from Python 3.13 on the traceback shows the program's line, too
+    assert out.count("[redacted]") >= 2
     assert "abc.def" not in out
     assert "moor_0" not in out
 
@@ -193,7 +193,7 @@ def test_the_sdks_records_show_neither_results_nor_queries_nor_whole_messages() 
         "Tool 'add' failed",
         "Resource 'db://host/t' failed",
         "Resource 'db://host/t' raised an unexpected exception",
-        "Tool 'add' rejected arguments: ['a']",
+        "Tool 'add' rejected arguments",
     ]
 
 

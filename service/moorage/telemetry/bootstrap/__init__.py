@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.attributes import BoundedAttributes
@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SynchronousMultiSp
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, Tracer
+from opentelemetry.trace import NoOpTracer, NoOpTracerProvider, Span, Tracer
 from opentelemetry.trace import TracerProvider as ApiTracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -116,7 +116,11 @@ class Telemetry:
         from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
         FastAPIInstrumentor.instrument_app(
-            app, tracer_provider=self.tracer_provider, meter_provider=self.meter_provider, exclude_spans=["send", "receive"]
+            app,
+            tracer_provider=self.tracer_provider,
+            meter_provider=self.meter_provider,
+            exclude_spans=["send", "receive"],
+            server_request_hook=_hide_query,
         )
         if app.middleware_stack is not None:  # built already: the lifespan that calls this runs inside it
             app.middleware_stack = app.build_middleware_stack()
@@ -224,3 +228,9 @@ def _flush(stop: Callable[[], object], loop: asyncio.AbstractEventLoop, done: as
 def _resolve(done: asyncio.Future[None]) -> None:
     if not done.done():
         done.set_result(None)
+
+
+def _hide_query(span: Span, scope: dict[str, Any]) -> None:
+    """Leave the query out of a span: clients put keys there."""
+    if scope.get("query_string") and span.is_recording():
+        span.set_attribute("url.query", "[redacted]")

@@ -1,0 +1,40 @@
+"""Tools that are told secrets and fail with them."""
+
+from typing import Any
+
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+
+server = MCPServer("canary", version="1")
+
+
+@server.tool()
+async def headers(ctx: Context[Any, Any]) -> str:
+    """Say which request headers a tool sees, and all else that it can reach from there."""
+    request = ctx.request_context.request
+    assert request is not None
+    return f"{sorted(request.headers.items())} {sorted(ctx.headers or {})} {request.scope['headers']}"
+
+
+@server.tool()
+async def explode(secret: str) -> str:
+    raise ValueError(secret)
+
+
+@server.tool()
+async def explode_within(secret: str, ctx: Context[Any, Any]) -> str:
+    try:
+        open(secret).close()
+    except OSError as error:
+        raise RuntimeError(secret) from error
+    return str(ctx)
+
+
+@server.tool()
+async def refuse(secret: str) -> str:
+    raise ToolError(secret)
+
+
+@server.tool()
+async def count(number: int, by_name: dict[str, int]) -> str:
+    return f"{number} {by_name}"

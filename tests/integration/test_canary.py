@@ -1,0 +1,110 @@
+"""No secret of a caller reaches an output: keys, arguments, queries and texts of failures are looked for in all that is written."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from tests.integration.serving import Legacy, client, initialize, modern, request, serving
+
+pytestmark = pytest.mark.anyio
+
+CANARY = "c4n4ry"
+KEY = f"{CANARY}-key-0123456789abcdefghijklmnopqrstuvwxyz"
+OTHER = "other-key-0123456789abcdefghijklmnopqrstuvwxyz0123"
+SECRETS: dict[str, str] = {"authorization": f"Bearer {KEY}", "cookie": f"session={CANARY}", "proxy-authorization": f"Basic {CANARY}"}
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("headers", {}),
+    ("explode", {"secret": CANARY}),
+    ("explode_within", {"secret": CANARY}),
+    ("refuse", {"secret": CANARY}),
+    ("count", {"number": CANARY, "by_name": {CANARY: CANARY}}),
+    ("nobody-knows", {"secret": CANARY}),
+]
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    *(("tools/call", {"name": name, "arguments": arguments}) for name, arguments in CALLS),
+    ("tools/list", {"cursor": {"secret": CANARY}}),
+    ("resources/read", {"uri": f"memo://x?key={CANARY}"}),
+    ("prompts/get", {"name": "nobody-knows", "arguments": {"secret": CANARY}}),
+    ("completion/complete", {"ref": CANARY}),
+]
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[bytes]]]:
+    """An OTLP endpoint that keeps the bytes that it gets."""
+    kept: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            kept.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base class has it
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", kept
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def drive(http: httpx.AsyncClient, url: str) -> list[str]:
+    """Every method, path, error and era; returns what tools said about the headers that they see."""
+    seen: list[str] = []
+    opening = await http.post(f"{url}/mcp", json=initialize(), headers={"accept": "application/json, text/event-stream"} | SECRETS)
+    session = Legacy(http, f"{url}/mcp", SECRETS | {"accept": "application/json, text/event-stream"})
+    session.headers["mcp-session-id"] = opening.headers["mcp-session-id"]
+    await session.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+    for method, params in REQUESTS:
+        body, headers = modern(method, params)
+        answers = (
+            await http.post(f"{url}/mcp?key={CANARY}", json=body, headers=headers | SECRETS),
+            await session.post(request(method, params)),
+            await http.post(f"{url}/mcp", json=body, headers=headers | {"mcp-method": "tools/list"} | SECRETS),
+        )
+        seen.extend(answer.text for answer in answers if params.get("name") == "headers")
+    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"):
+        for path in ("/", "/mcp", "/nowhere", "/docs", "/openapi.json"):
+            for secrets in (SECRETS, {"authorization": f"Bearer {CANARY}"}):
+                headers = {"mcp-session-id": CANARY, "last-event-id": CANARY, "accept": "application/json, text/event-stream"} | secrets
+                content = f'{{"secret":"{CANARY}"'.encode()
+                answer = await http.request(method, f"{url}{path}?key={CANARY}", content=content, headers=headers)
+                assert CANARY not in answer.text, (method, path)
+    return seen
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+async def test_nothing_that_a_caller_tells_is_written_anywhere(level: str) -> None:
+    keys = "\n".join(f"{name}:{hashlib.sha256(key.encode()).hexdigest()}" for name, key in (("ann", KEY), ("bob", OTHER)))
+    target = Path(__file__).with_name("canary_tools.py")
+    with collector() as (endpoint, exported):
+        settings = {"SECURITY__API_KEYS": keys, "LOGS__LEVEL": level}
+        collected = {"plain_OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "plain_OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+        async with serving("moorage", target=target, **settings, **collected) as server, client() as http:
+            seen = await drive(http, server.url)
+            metrics = (await http.get(f"{server.admin}/metrics?key={CANARY}")).text
+            server.signal()
+            await server.exit_code(20)
+            await server.ended()
+    assert len(seen) == 3
+    assert not [text for text in seen if CANARY in text], "a tool sees no credentials"
+    assert "tools/call explode" in b"".join(exported).decode("latin-1"), "spans arrived"
+    assert "mcp.tool_failed" in server.log
+    for name, output in (("log", server.log), ("metrics", metrics), ("exported", b"".join(exported).decode("latin-1"))):
+        assert [line for line in output.splitlines() if CANARY in line] == [], name
