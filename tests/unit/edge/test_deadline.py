@@ -20,12 +20,14 @@ pytestmark = pytest.mark.anyio
 TIMEOUT = -32001
 
 
-async def test_the_log_says_of_a_call_past_its_deadline_that_it_timed_out(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
-    harbour = await start(calls={"deadline_seconds": 0.1}, logs={"level": "info", "format": "json"})
+async def test_the_metrics_say_of_a_call_past_its_deadline_that_it_timed_out(start: Start) -> None:
+    harbour = await start(calls={"deadline_seconds": 0.1})
     with anyio.fail_after(5):
         await harbour.modern("wait").finished()
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-    assert [(event["outcome"], event["error_code"]) for event in told if event["event"] == "mcp.request"] == [("timeout", TIMEOUT)]
+    _, told = harbour.app.state.telemetry.render_metrics()
+    counts = [line for line in told.decode().splitlines() if line.startswith("mcp_server_operation_duration_seconds_count")]
+    assert len(counts) == 1
+    assert all(label in counts[0] for label in ('moorage_outcome="timeout"', 'error_type="timeout"', 'rpc_response_status_code="-32001"'))
 
 
 async def test_a_modern_call_past_its_deadline_is_answered_in_words(start: Start) -> None:
