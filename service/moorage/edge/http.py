@@ -20,6 +20,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from moorage.edge.timed_writes import TimedWrites
+from moorage.edge.understood import UNDERSTOOD, names_another_host
 from moorage.telemetry import logs
 
 REST_BYTES: Final = 64 * 1024
@@ -141,8 +142,8 @@ class BoundedProtocol(TimedWrites):
             self._verdict = self._too_large()
             raise _Refused
         name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+        if name in UNDERSTOOD:
+            self._judge_field(name, value.strip(b" \t").lower())
         headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -183,7 +184,17 @@ class BoundedProtocol(TimedWrites):
         else:
             cycle.message_event.set()
 
+    def _judge_field(self, name: bytes, value: bytes) -> None:
+        wanted, status, reason = UNDERSTOOD[name]
+        if value != wanted:
+            self._verdict = (status, reason)
+            raise _Refused
+        self.expect_100_continue = self.expect_100_continue or name == b"expect"
+
     def _judge_head(self) -> None:
+        if self.url[:1] != b"/" and names_another_host(self.url, self.headers):
+            self._verdict = (HTTPStatus.MISDIRECTED_REQUEST, "the request target names another host than the Host field")
+            raise _Refused
         if len(self.url) > self.max_target_bytes:
             self._verdict = self._too_long()
             raise _Refused

@@ -220,3 +220,25 @@ async def test_line_ends_between_requests_do_not_keep_a_connection_for_ever() ->
         await peer.send(b"\r\n")
         await peer.send(get())
         assert (await peer.response())[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        pytest.param(get("expect: foo"), 417, id="another expectation"),
+        pytest.param(get("expect: 100-continue, foo"), 417, id="one more expectation"),
+        pytest.param(get("Expect: 100-Continue"), 100, id="the expectation that is met"),
+        pytest.param(get("content-encoding: gzip", body="x"), 415, id="gzip"),
+        pytest.param(get("content-encoding: identity", body="x"), 200, id="identity"),
+        pytest.param(get("transfer-encoding: gzip, chunked"), 501, id="a transfer encoding"),
+        pytest.param(get(target="http://elsewhere.example/"), 421, id="absolute target of another host"),
+        pytest.param(get(target="http://x@elsewhere.example/"), 421, id="absolute target with user information"),
+        pytest.param(get(target="http://x/"), 200, id="absolute target of this host"),
+        pytest.param(get("host: y", target="http://x/"), 421, id="absolute target and two hosts"),
+    ],
+)
+async def test_what_would_change_the_meaning_of_a_request_is_refused_in_words(small: Served, request_: bytes, status: int) -> None:
+    async with small.connect() as peer:
+        await peer.send(request_)
+        assert (await peer.response())[0] == status
+    assert bool(small.app.requests) is (status < 400)
