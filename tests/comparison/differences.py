@@ -5,8 +5,13 @@ An entry whose two answers agree again is out of date and fails its test. Nothin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+HALF_A_PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\ud8[0-9a-f]{2}(?!\\ud[c-f])")
+"""The SDK sends a lone surrogate that a tool or a client wrote; what moorage sends is UTF-8, so there it is U+FFFD, wherever it stands."""
 
 
 @dataclass(frozen=True, slots=True)

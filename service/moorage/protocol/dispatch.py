@@ -19,7 +19,7 @@ from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, ErrorData
 
 from moorage.protocol import orphans
-from moorage.protocol.encoding import encode, sse_event
+from moorage.protocol.encoding import encode_answer, error_object, sse_frame
 from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.messages import NotificationMessage, ReplyMessage, RequestMessage
 from moorage.protocol.reader import Reader
@@ -132,10 +132,12 @@ class Dispatcher:
             answer = error_answer(message.id, ErrorData(code=CONNECTION_CLOSED, message="The server is shutting down"))
         if call.feed is not None:
             await self._end_stream(call, call.feed, answer)
+        elif answer is None:
+            return  # what is resumable has a feed
         elif http.streaming:
-            await http.write(sse_event(answer), last=True)
+            await http.write(sse_frame(encode_answer(answer)), last=True)
         else:
-            await http.respond(200, encode(answer), [call.session.header])
+            await http.respond(200, encode_answer(answer), [call.session.header])
 
     @staticmethod
     async def _end_stream(call: SessionCall, feed: Feed, answer: dict[str, Any] | None) -> None:
@@ -232,7 +234,7 @@ def _refuses_watching(session: Session, message: RequestMessage) -> Refusal | No
 
 def error_answer(request_id: str | int, error: ErrorData) -> dict[str, Any]:
     """The answer that a failed request gets."""
-    return {"jsonrpc": "2.0", "id": request_id, "error": error.model_dump(mode="json", by_alias=True, exclude_unset=True)}
+    return {"jsonrpc": "2.0", "id": request_id, "error": error_object(error, exclude_unset=True)}
 
 
 def _progress_token(params: dict[str, Any] | None) -> str | int | None:

@@ -2,7 +2,9 @@
 
 One decode and one encode a request, and both exact: `msgspec` and pydantic read (orjson turns integers beyond 64 bit into floats without
 a word), orjson writes, and what orjson cannot write goes through the standard library. NaN and infinities are written as
-`null`, because they are not JSON (RFC 8259, section 6).
+`null`, because they are not JSON (RFC 8259, section 6), and half a surrogate pair as U+FFFD, because UTF-8 has no form for it.
+What has no form in JSON at all (too deep, circular, bytes, a set, ...) raises `Unwritable`, and nothing else is raised: it is the error of
+the call whose tool made it.
 """
 
 from __future__ import annotations
@@ -14,14 +16,24 @@ from typing import Any, Final, cast
 import msgspec
 import orjson
 import pydantic_core
+import structlog
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, ErrorData
 
 from moorage.lifecycle.heap import collector_at_rest
 
 PING: Final = b": ping\r\n\r\n"
 """An SSE comment: keeps proxies from cutting an idle stream, and no client sees it."""
 
+MAX_WRITTEN_DEPTH: Final = 250
+"""Levels of arrays and objects in a message that is written: orjson and pydantic end at 254, and most readers at 200 to 1,000."""
+
 _MAX_PLAIN_DEPTH: Final = 64
+_MAX_NAMED: Final = 120
+"""Characters of a path that an error names; its parts are a tool's own."""
+
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+log = structlog.get_logger("moorage.protocol")
 _decode = msgspec.json.Decoder().decode
 
 _SMALL_BYTES: Final = 1024
@@ -56,17 +68,69 @@ def _decode_large(body: bytes, *, numbers_only: bool) -> Any:
         return pydantic_core.from_json(body, allow_inf_nan=not numbers_only, cache_strings="keys")
 
 
+class Unwritable(MCPError):  # noqa: N818 - an answer to a call, by its reason
+    """A message has no form in JSON. Raised where a tool sends it, it is the JSON-RPC error of that tool's call."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(code=INTERNAL_ERROR, message=f"Cannot be written as JSON: {reason}")
+
+
 def encode(message: Any) -> bytes:
-    """Write one JSON-RPC message."""
+    """Write one JSON-RPC message.
+
+    Raises:
+        Unwritable: what of it, and where, has no form in JSON.
+    """
     try:
         return orjson.dumps(message, option=_OPTIONS)
-    except TypeError:  # integers beyond 64 bit, lone surrogates, keys that are not text
-        return json.dumps(_finite(message), separators=(",", ":"), allow_nan=False).encode()
+    except TypeError:  # integers beyond 64 bit, lone surrogates, keys that are not text, nesting, or something that is none of JSON's types
+        return _encode_slowly(message)
+
+
+def encode_answer(answer: dict[str, Any]) -> bytes:
+    """Write the answer to a request; one that has no form in JSON becomes an error that says so, under the same id."""
+    try:
+        return encode(answer)
+    except Unwritable as fault:
+        reason, failed = fault.error.message, cast("dict[str, Any] | None", answer.get("error"))
+        log.error("mcp.answer_unwritable", reason=reason)  # noqa: TRY400 - the reason says it all
+        error = {"code": INTERNAL_ERROR, "message": reason}
+        if failed is not None:  # what went wrong stays; only its data cannot be told
+            error = {"code": failed["code"], "message": failed["message"], "data": reason}
+        return encode({"jsonrpc": "2.0", "id": answer["id"], "error": error})
+
+
+def error_object(error: ErrorData, *, exclude_none: bool = False, exclude_unset: bool = False) -> dict[str, Any]:
+    """An error as it stands in its answer; data that pydantic cannot write gives way to the reason.
+
+    Args:
+        error: As a handler raised it.
+        exclude_none: As the SDK has it in the modern era.
+        exclude_unset: As the SDK has it in the handshake era.
+    """
+    try:
+        return error.model_dump(mode="json", by_alias=True, exclude_none=exclude_none, exclude_unset=exclude_unset)
+    except (ValueError, TypeError, RecursionError) as fault:
+        return {"code": error.code, "message": error.message, "data": unwritable(fault, "error.data").error.message}
+
+
+def unwritable(fault: Exception, where: str) -> Unwritable:
+    """What pydantic says of a value that it cannot write, as our error; it names types and no values."""
+    return Unwritable(f"{where}: {str(fault).partition(chr(10))[0][:_MAX_NAMED]}")
 
 
 def sse_event(message: Any) -> bytes:
-    """Frame one JSON-RPC message as an SSE `message` event."""
-    return b"event: message\r\ndata: " + encode(message) + b"\r\n\r\n"
+    """Frame one JSON-RPC message as an SSE `message` event.
+
+    Raises:
+        Unwritable.
+    """
+    return sse_frame(encode(message))
+
+
+def sse_frame(data: bytes) -> bytes:
+    """Frame one JSON-RPC message that is written already."""
+    return b"event: message\r\ndata: " + data + b"\r\n\r\n"
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
@@ -85,12 +149,76 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     return False
 
 
-def _finite(value: Any) -> Any:
-    """The value with NaN and infinities as `None`, for the encoder that would write them as words."""
+class _Unfit(Exception):  # noqa: N818 - finds its way out of a value, and becomes an error there
+    """Something has no form in JSON; `path` grows from the inside to the outside."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.path: list[str] = []
+
+
+def _encode_slowly(message: Any) -> bytes:
+    try:
+        return json.dumps(_fit(message, 0), separators=(",", ":"), allow_nan=False).encode()
+    except _Unfit as unfit:
+        where = ".".join(_text(part) for part in reversed(unfit.path[-MAX_WRITTEN_DEPTH:]))[:_MAX_NAMED]
+        raise Unwritable(f"{where}: {unfit}") from None
+    except (ValueError, TypeError, RecursionError) as fault:  # whatever a subclass of JSON's own types may do
+        raise Unwritable(type(fault).__name__) from None
+
+
+def _fit(value: Any, depth: int) -> Any:
+    """The value in the types that the standard library's encoder writes, without what it would write wrong."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return _integer(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if depth >= MAX_WRITTEN_DEPTH:
+        raise _Unfit(f"nested deeper than {MAX_WRITTEN_DEPTH} levels")
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in cast("dict[Any, Any]", value).items()}
+        return {_key(key): _member(key, item, depth) for key, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in cast("list[Any]", value)]
+        return [_member(index, item, depth) for index, item in enumerate(cast("list[Any]", value))]
+    raise _Unfit(f"JSON has no form for the type {type(value).__name__}")
+
+
+def _member(name: object, value: Any, depth: int) -> Any:
+    try:
+        return _fit(value, depth + 1)
+    except _Unfit as unfit:
+        unfit.path.append(name if isinstance(name, str) else repr(name)[:_MAX_NAMED])
+        raise
+
+
+def _text(value: str) -> str:
+    """A text in which both halves of a surrogate pair are their character, and a half alone is U+FFFD."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return value
+
+
+def _integer(value: int) -> int:
+    try:
+        int.__repr__(value)
+    except ValueError:
+        raise _Unfit("an integer with more digits than Python writes") from None
+    return value
+
+
+def _key(key: object) -> str | float | None:
+    """What the standard library takes for a key: numbers, booleans and None become text, as ever."""
+    if isinstance(key, str):
+        return _text(key)
+    if key is None or isinstance(key, bool):
+        return key
+    if isinstance(key, int):
+        return _integer(key)
+    if isinstance(key, float):
+        return repr(key)
+    raise _Unfit(f"JSON has no form for a key of the type {type(key).__name__}")

@@ -18,7 +18,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
 from moorage.lifecycle.supervised import contained
-from moorage.protocol.encoding import encode
+from moorage.protocol.encoding import encode, encode_answer, sse_frame
 from moorage.protocol.reader import Reader
 from moorage.store.outage import StoreUnavailable
 from moorage.store.sessions import Fenced, Write
@@ -109,11 +109,17 @@ class Feed:
     async def emit(self, message: Any, *, last: bool = False) -> None:
         """Keep an event, and show it to the live reader; what was begun is carried to its end even if the caller is cancelled.
 
+        Args:
+            message: A JSON-RPC message; the last one is the answer.
+            last: Whether the stream ends with it.
+
         Raises:
             MCPError: It could neither be kept nor shown.
+            Unwritable: It has no form in JSON; an answer always has.
         """
+        data = encode_answer(message) if last else encode(message)
         # Whoever emits may be cancelled when the store has the event and we do not know it: the next would be taken for its repetition.
-        await asyncio.shield(contained("event", partial(self._keep, message, last=last), expected=(Exception,)))
+        await asyncio.shield(contained("event", partial(self._keep, message, data, last=last), expected=(Exception,)))
 
     async def forget(self) -> None:
         """Nobody can end this stream: whoever resumes it is told that it is gone.
@@ -125,8 +131,7 @@ class Feed:
         if self.reader is not None:
             self.reader.end()
 
-    async def _keep(self, message: Any, *, last: bool) -> None:
-        data = encode(message)
+    async def _keep(self, message: Any, data: bytes, *, last: bool) -> None:
         kept = data if len(data) <= self._lease.most_event_bytes else self._in_words(message, len(data), last=last)
         try:
             async with self._lease.lock:
@@ -140,7 +145,7 @@ class Feed:
                 self.reader.end()  # whoever owns the session now runs the call again: progress that is not kept would be fallen behind
                 raise outcome_unknown() from None
             # What the log may have is shown under the id that it has there: a client that comes back with it is told apart by the log.
-            shown = _frame(self.event_id(fenced.unsure), data) if fenced.unsure else b"event: message\r\ndata: " + data + b"\r\n\r\n"
+            shown = _frame(self.event_id(fenced.unsure), data) if fenced.unsure else sse_frame(data)
             self._show(shown, last=last)
 
     def _in_words(self, message: Any, size: int, *, last: bool) -> bytes:

@@ -23,7 +23,7 @@ from moorage.protocol.accept import Accepts
 from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.connection import described_by
 from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
-from moorage.protocol.encoding import decode_lenient, encode, sse_event
+from moorage.protocol.encoding import decode_lenient, encode, encode_answer, sse_frame
 from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.home import Gone, Home, IsAlive, Passed
@@ -284,10 +284,10 @@ class LegacyEndpoint:
         elif "result" in answer and isinstance(refused := await self.home.admit(name, record, opening), Refusal):
             await refuse(http, refused, message.id)
         elif http.streaming:
-            await http.write(sse_event(answer), last=True)
+            await http.write(sse_frame(encode_answer(answer)), last=True)
         else:
             http.session_id = name if "result" in answer else None
-            await http.respond(200, encode(answer), [opening.header] if "result" in answer else ())
+            await http.respond(200, encode_answer(answer), [opening.header] if "result" in answer else ())
 
     async def _delete(self, http: HttpExchange, *, relayed: bool) -> None:
         session = await self._session(http, relayed=relayed)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+import structlog
 from mcp.server.connection import Connection
 from mcp.server.runner import serve_one
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
@@ -32,17 +35,23 @@ from moorage.protocol import sdk
 from moorage.protocol.accept import Accepts
 from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.call import Call, InFlight
-from moorage.protocol.encoding import encode, sse_event
+from moorage.protocol.encoding import Unwritable, encode_answer, error_object, sse_frame, unwritable
 from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.hot import HotTools
 from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
-from moorage.protocol.observation import Observed, finish_failed, outcome_of
+from moorage.protocol.observation import Observed, finish_failed, is_encoding_fault, outcome_of
 from moorage.protocol.refusals import CLOSING, Refusal, refuse
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
+    from starlette.types import Message
 
 _LISTEN: Final = "subscriptions/listen"
+
+_SURROGATES: Final = re.compile(rb"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
+"""An escaped backslash, an escaped pair, or (the group) an escaped half of one, as `json.dumps` writes them."""
+
+log = structlog.get_logger("moorage.protocol")
 
 
 class ModernEndpoint:
@@ -111,7 +120,7 @@ class ModernEndpoint:
         else:
             answer = await self._in_flight.run(call, self._observe(http, inbound, work))
         if answer is None and not call.client_gone:
-            answer = self._failed(inbound, call.ended_because or MCPError(code=CONNECTION_CLOSED, message="The server is shutting down"))
+            answer = self._failed(inbound.id, call.ended_because or MCPError(code=CONNECTION_CLOSED, message="The server is shutting down"))
         if answer is not None:
             status, message = answer
             await self._respond(http, status, message)
@@ -150,7 +159,7 @@ class ModernEndpoint:
             finish_failed(operation, error)
             if not isinstance(error, Exception):
                 raise
-            return self._failed(inbound, error)
+            return self._failed(inbound.id, error)
         operation.finish(outcome_of(result))
         return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": result}
 
@@ -171,20 +180,22 @@ class ModernEndpoint:
         try:
             return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": await work}
         except Exception as error:  # boundary: a handler's exception becomes its JSON-RPC error
-            return self._failed(inbound, error)
+            return self._failed(inbound.id, error)
 
     @staticmethod
-    def _failed(inbound: Inbound, error: Exception) -> tuple[int, dict[str, Any]]:
+    def _failed(request_id: str | int | None, error: Exception) -> tuple[int, dict[str, Any]]:
+        if is_encoding_fault(error):  # of a result that the hot path has handed to the kernel
+            error = unwritable(error, "the result")
         data = sdk.modern_error_data(error)
-        wire = data.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return ERROR_CODE_HTTP_STATUS.get(data.code, 200), {"jsonrpc": "2.0", "id": inbound.id, "error": wire}
+        wire = error_object(data, exclude_none=True)
+        return ERROR_CODE_HTTP_STATUS.get(data.code, 200), {"jsonrpc": "2.0", "id": request_id, "error": wire}
 
     @staticmethod
     async def _respond(http: HttpExchange, status: int, message: dict[str, Any]) -> None:
         if http.streaming:
-            await http.write(sse_event(message), last=True)
+            await http.write(sse_frame(encode_answer(message)), last=True)
         else:
-            await http.respond(status, encode(message))
+            await http.respond(status, encode_answer(message))
 
     def _fits(self, inbound: Inbound, http: HttpExchange) -> bool:
         """Whether the head also agrees with what this method wants of it."""
@@ -222,14 +233,39 @@ class ModernEndpoint:
     async def _served_by_sdk(self, http: HttpExchange) -> bool:
         scope = {**http.request.scope, "headers": [(name, value.strip(b" \t")) for name, value in http.scope["headers"]]}
         rest_collector_this_turn()  # what the endpoint decodes, it decodes before it first waits
-        await sdk.handle_modern_request(
-            self._server, None, self._json_responses, self._lifespan_state, scope, http.replay_body(), http.send
-        )
+        try:
+            await sdk.handle_modern_request(
+                self._server, None, self._json_responses, self._lifespan_state, scope, http.replay_body(), partial(_send_text, http)
+            )
+        except Exception as error:  # boundary: only what the endpoint cannot write is known here
+            fault = _encoding_fault(error)
+            if fault is None:
+                raise
+            request_id = _id_as_the_sdk_reads_it(http.body)
+            status, message = self._failed(request_id, fault)
+            log.error("mcp.answer_unwritable", reason=fault.error.message)  # noqa: TRY400 - the reason says it all
+            await self._respond(http, status, message)
         return True
 
     def _acceptable(self, accept: bytes | None) -> bool:
         json_ok, sse_ok = self._accepts(accept)
         return json_ok and (self._json_responses or sse_ok)
+
+
+async def _send_text(http: HttpExchange, message: Message) -> None:
+    """Send on what the SDK's endpoint sends, with U+FFFD for half a surrogate pair: it writes its escape, which no strict reader takes."""
+    if b"\\ud" in message.get("body", b""):
+        message = {**message, "body": _SURROGATES.sub(lambda found: b"\\ufffd" if found[1] else found[0], message["body"])}
+    await http.send(message)
+
+
+def _encoding_fault(error: Exception) -> Unwritable | None:
+    """What an exception says of an answer that the SDK's endpoint could not write; None for any other."""
+    if isinstance(error, ExceptionGroup):  # of the task group in which the endpoint writes
+        inner = cast("ExceptionGroup[Exception]", error).exceptions
+        return _encoding_fault(inner[0]) if len(inner) == 1 else None
+    # What a handler raises is answered inside of the endpoint: these can only be its encoder's.
+    return unwritable(error, "the answer") if isinstance(error, ValueError | TypeError | RecursionError) else None
 
 
 class _Envelope(msgspec.Struct):

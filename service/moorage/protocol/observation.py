@@ -8,7 +8,7 @@ is never observed twice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
@@ -18,8 +18,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, InputRequiredResult
 from mcp_types import methods as spec
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from moorage.protocol import sdk
+from moorage.protocol.encoding import unwritable
 from moorage.protocol.exchange import SCOPE_KEY, HttpExchange
 
 if TYPE_CHECKING:
@@ -29,6 +31,10 @@ INTERNAL_ERROR: Final = -32603
 _OTHER: Final = "_OTHER"
 _MAX_LEARNED: Final = 1024
 _MAX_QUOTED: Final = 100
+
+
+_PYDANTIC_REFUSES: Final = ("Circular reference detected", "Maximum serialization depth exceeded")
+"""What begins the plain `ValueError`s of `model_dump`."""
 
 
 class Names:
@@ -141,11 +147,22 @@ def finish_failed(operation: Operation, error: BaseException) -> None:
         operation.finish("error", error_code=INTERNAL_ERROR)
 
 
+def is_encoding_fault(error: BaseException) -> TypeGuard[Exception]:
+    """Whether pydantic met a value that it cannot write: of no JSON type, circular, nested too deep, half a surrogate pair as a key."""
+    return isinstance(error, PydanticSerializationError | UnicodeEncodeError) or (
+        type(error) is ValueError and str(error).startswith(_PYDANTIC_REFUSES)
+    )
+
+
 def _in_protocol_words(method: str, error: BaseException) -> BaseException:
-    """The SDK reports an unknown prompt or a missing argument as an internal error; the fault is the caller's.
+    """Say what the SDK reports as an internal error without a word.
+
+    That is a prompt or an argument that the caller got wrong, and a result that cannot be written.
 
     Source: MCP 2025-11-25, server/prompts, "Error Handling" (-32602 for both).
     """
+    if is_encoding_fault(error):
+        return unwritable(error, f"the result of {method}")
     if method == "prompts/get" and type(error) is ValueError and str(error).startswith(("Unknown prompt", "Missing required arguments")):
         return MCPError(code=INVALID_PARAMS, message=str(error)[:_MAX_QUOTED])
     return error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from mcp.server.mcpserver import MCPServer
 
 from moorage.protocol import sdk
-from moorage.protocol.encoding import decode_lenient, encode
+from moorage.protocol.encoding import Unwritable, decode_lenient, encode
 from moorage.protocol.messages import RequestMessage
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def register(message: RequestMessage, *, repeatable: bool) -> bytes:
     """What is kept of a call."""
     kept: dict[str, Any] = {"v": _FORMAT, "id": message.id, "method": message.method}
     if repeatable:
-        whole = encode({**kept, "params": message.params, "again": True})
+        try:
+            whole = encode({**kept, "params": message.params, "again": True})
+        except Unwritable:  # it cannot be kept, so it does not run again
+            return encode(kept)
         if len(whole) <= MOST_KEPT_BYTES:
             return whole
     return encode(kept)

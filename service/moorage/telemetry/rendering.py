@@ -41,7 +41,10 @@ def render_json(_logger: Any, level: str, event: Event) -> bytes:
         return orjson.dumps(line, default=repr, option=_OPTIONS)
     except TypeError:  # lone surrogates, integers beyond 64 bits, keys that are no strings: rare, and never a reason to lose the event
         line["ts"] = line["ts"].isoformat()
-        return json.dumps({str(key): value for key, value in line.items()}, default=repr).encode()
+        try:
+            return json.dumps({str(key): value for key, value in line.items()}, default=repr).encode()
+        except (ValueError, RecursionError):  # circular, nested too deep, or an integer of too many digits
+            return json.dumps({str(key): value if isinstance(value, str) else type(value).__name__ for key, value in line.items()}).encode()
 
 
 def console_renderer(*, colors: bool) -> Renderer:
