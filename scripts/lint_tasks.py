@@ -41,8 +41,9 @@ STARTS = frozenset(
 AWAITS = frozenset({"shield"})
 """Starts a task only where it is given a coroutine."""
 
-THREADS = {"telemetry/bootstrap/__init__.py": "Thread"}
-"""The last flush of telemetry blocks for seconds, and must not hold up the loop; its own function catches what exporters raise."""
+THREADS = {"telemetry/bootstrap/__init__.py": "Thread", "app.py": "to_thread"}
+"""The last flush of telemetry blocks for seconds, and must not hold up the loop; its own function catches what exporters raise. Files with
+keys are read in a thread because a disk may hang; whoever awaits it is restarted work, and gets what it raises."""
 
 
 def main() -> None:

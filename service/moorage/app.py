@@ -35,7 +35,7 @@ from moorage.lifecycle.signals import chain_sigterm
 from moorage.limits.tenants import Tenants
 from moorage.protocol.service import NO_STORE_HINT, McpService
 from moorage.protocol.target import load_target
-from moorage.security.api_keys import key_source
+from moorage.security.api_keys import KeySource, key_source
 from moorage.security.authn import Authenticator
 from moorage.security.cors import Cors
 from moorage.security.hosts import HostPolicy, OriginPolicy
@@ -103,6 +103,7 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     bodies = BodyBudget(settings.http, settings.tenants.reserve, tenants)
     authenticator = Authenticator(source, anonymous=source is None or settings.security.allow_anonymous)
     origins = OriginPolicy(settings.security.allowed_origins)
+    authenticator.on_revoked(service.end_revoked)
     app = MoorageApp(title=service.name, version=service.version or __version__, openapi_url=None, lifespan=_lifespan)
     app.gateway = Gateway(
         service,
@@ -121,6 +122,7 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     app.state.lifecycle = lifecycle
     app.state.service = service
     app.state.telemetry = telemetry
+    app.state.key_source = source
     app.state.authenticator = authenticator
     app.state.keys = keys
     app.state.rotation = Rotation(keys, settings.server.replicas * settings.server.workers, time.monotonic)
@@ -166,7 +168,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
 
     try:
         async with _ending_with_the_service(lifecycle), admin, _relay_door(app), service.running(), supervised.Scope() as background:
-            background.restarted("api-keys", partial(_refresh_keys, app.state.authenticator, app.state.keys, app.state.rotation))
+            background.restarted("api-keys", partial(_watch_keys, app.state))
             with chain_sigterm(drain):
                 lifecycle.ready()
                 host, port = admin.address
@@ -199,7 +201,7 @@ async def _relay_door(app: MoorageApp) -> AsyncGenerator[None, None]:
     if replication is None:
         yield
         return
-    door = Door(service, replication, app.state.observer, settings.http)
+    door = Door(service, replication, app.state.observer, authenticator=app.state.authenticator, bodies=app.state.bodies)
     ports = [relay.port] if relay.port == 0 else range(relay.port, min(relay.port + settings.server.workers, _PORTS))
     http = bounded_protocol(
         settings.http.max_header_bytes + _HOP_BYTES,
@@ -228,6 +230,9 @@ def _notes(app: FastAPI) -> dict[str, Check]:
     settings: Settings = app.state.settings
     service: McpService = app.state.service
     several = max(settings.server.replicas, settings.server.workers) > 1
+    source: KeySource | None = app.state.key_source
+    sealing: SealingKeys = app.state.keys
+    rotation: Rotation = app.state.rotation
 
     def replicas() -> str | None:
         return NO_STORE_HINT if service.replication is None and (several or service.met_another) else None
@@ -235,7 +240,16 @@ def _notes(app: FastAPI) -> dict[str, Check]:
     def store() -> str | None:
         return None if service.replication is None else service.replication.trouble()
 
-    return {"replicas": replicas, "sealing-keys": app.state.rotation.due, "store": store, "background": supervised.FAULTS.restarted_lately}
+    def api_keys() -> str | None:
+        return None if source is None else source.fault
+
+    return {
+        "replicas": replicas,
+        "store": store,
+        "background": supervised.FAULTS.restarted_lately,
+        "api-keys": api_keys,
+        "sealing-keys": lambda: sealing.fault or rotation.due(),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,10 +301,14 @@ def _awaitable(action: Any) -> Any:
     return run
 
 
-async def _refresh_keys(authenticator: Authenticator, keys: SealingKeys, rotation: Rotation) -> None:
-    """Take up keys that were added or revoked while we run."""
+async def _watch_keys(state: Any) -> None:
+    """Take up keys that were added or revoked while we run. A file is read in a thread: a disk that hangs must not hold the loop."""
+    sources: list[KeySource | SealingKeys] = [source for source in (state.key_source, state.keys) if source is not None]
     while True:
         await asyncio.sleep(_KEYS_LOOKED_AT_EVERY_SECONDS)
-        authenticator.refresh()
-        keys.refresh()
-        rotation.tell()
+        state.authenticator.remind()
+        state.rotation.tell()
+        for source in sources:
+            act = await asyncio.to_thread(source.look)
+            if act is not None:
+                act()

@@ -329,6 +329,14 @@ class SecuritySettings(Section):
         "Path of a file with API keys; it is read again when it changes.",
         reason="A mounted Secret is rotated and revoked in place.",
     )
+    keys_grace_seconds: float = setting(
+        60.0,
+        "How long the last API keys stay valid while api_keys_file is missing, empty or unreadable; then no key is.",
+        unit="seconds",
+        ge=0,
+        le=3600,
+        reason="A Secret that is replaced by hand is away for a moment; one that stays away must not keep revoked keys alive.",
+    )
     allow_anonymous: bool = setting(
         False,
         "Serve requests without a key also on an address that others can reach.",

@@ -37,6 +37,7 @@ class BodyBudget:
     """The bodies that this process reads, at the public port and at the relay port together."""
 
     def __init__(self, http: HttpSettings, reserve: float, tenants: Tenants) -> None:
+        self._limits = http
         count, size = http.max_bodies, http.max_bodies_bytes
         self._small = Room(count, reserve, tenants), Room(size, reserve, tenants)
         self._large = Room(max(1, count - ceil(count / _KEPT)), reserve, tenants), Room(size - ceil(size / _KEPT), reserve, tenants)
@@ -47,6 +48,19 @@ class BodyBudget:
     def count(self) -> int:
         """How many are being read."""
         return len(self._reading)
+
+    async def read(self, http: HttpExchange, size: int | None) -> bytes:
+        """Read the body of an exchange, whose `declared_bytes` are given; waits for its client, `http.body_timeout_seconds` at most.
+
+        Raises:
+            BodyRefused, BodyTooLarge, BodyStalled, ClientLeft.
+        """
+        limits = self._limits
+        self.enter(http, size)
+        try:
+            return await http.read_body(limits.max_body_bytes, limits.body_timeout_seconds, self.grow if size is None else None)
+        finally:
+            self.leave(http)
 
     def enter(self, http: HttpExchange, declared: int | None) -> None:
         """Count a body in, with the bytes that its head declares; None for a chunked one, whose bytes are counted as they come.
@@ -87,3 +101,11 @@ class BodyBudget:
         name = principal_of(asking)
         sizes = [size for http, size in self._reading.items() if principal_of(http) == name]
         return len(sizes), sum(sizes)
+
+
+def declared_bytes(http: HttpExchange) -> int | None:
+    """Size of a body as its head has it; None where it is chunked, and its size is known when it has come."""
+    declared = http.headers.get(b"content-length")
+    if declared is None:
+        return None if b"transfer-encoding" in http.headers else 0
+    return int(declared) if declared.isdigit() else None

@@ -4,8 +4,8 @@ Promises that nothing is served which was not sealed with the shared ring for th
 that a request is served here or refused (403 for a stranger, 421 for what is meant for another owner), and never passed on again; and that
 the answer to whatever is no stranger's proves that it comes from here. Everything that the public port checks was checked there.
 
-Order: token, its age, its address, the head that it was made for (403), its nonce (403, 503), of a stranger nothing more is read; body
-(413), its digest (403), owner (421), protocol.
+Order: token, its age, its address, the head that it was made for (403), its nonce (403, 503), of a stranger nothing more is read; key
+(401), bodies being read (429, 503), body (413), its digest (403), owner (421), protocol.
 
 Source: docs/decisions/2026-11-24-relay.md, 2026-11-25-relay-trust.md
 """
@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from moorage.edge.bodies import BodyBudget, BodyRefused, declared_bytes
 from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
+from moorage.protocol.refusals import refuse
+from moorage.security.challenge import INVALID
 from moorage.sessions.hop import FORMAT, HEADER, PROOF, Pledge, Received, Refusal
 from moorage.sessions.nonces import Nonces
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from moorage.protocol.replication import Replication
     from moorage.protocol.service import McpService
-    from moorage.settings import HttpSettings
+    from moorage.security.authn import Authenticator
     from moorage.telemetry.observer import Observer
 
 INVALID_REQUEST: Final = -32600
@@ -55,11 +58,14 @@ log = structlog.get_logger("moorage.edge")
 class Door:
     """The ASGI application behind the relay's port."""
 
-    def __init__(self, service: McpService, replication: Replication, observer: Observer, limits: HttpSettings) -> None:
+    def __init__(
+        self, service: McpService, replication: Replication, observer: Observer, *, authenticator: Authenticator, bodies: BodyBudget
+    ) -> None:
         self._service = service
         self._replication = replication
         self._observer = observer
-        self._limits = limits
+        self._authenticator = authenticator
+        self._bodies = bodies
         self._nonces = Nonces()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,6 +84,8 @@ class Door:
                 await self._serve(http, received, proving)
         except (ClientLeft, BodyStalled):
             http.ended = True
+        except BodyRefused as refused:
+            await refuse(http, refused.refusal)
         except BodyTooLarge:
             await http.respond_error(413, INVALID_REQUEST, "Request body too large")
         except Exception:  # boundary: one exchange's fault must not reach another, nor the other replica with its words
@@ -95,7 +103,12 @@ class Door:
         return self._nonces.claim(received.pledge.nonce, asyncio.get_running_loop().time()) or received
 
     async def _serve(self, http: HttpExchange, received: Received, proving: _Proving) -> None:
-        body = await http.read_body(self._limits.max_body_bytes, self._limits.body_timeout_seconds)
+        http.principal = received.principal
+        http.observed.principal = received.principal.name
+        if self._authenticator.has_revoked(received.principal):
+            await http.respond(INVALID.status, INVALID.body, [*INVALID.headers, _CLOSE])
+            return
+        body = await self._bodies.read(http, declared_bytes(http))
         owner = self._replication.owner
         if not received.fits(body):
             proving.pledge = None
@@ -105,8 +118,6 @@ class Door:
         elif not owner.alive:
             await http.respond_error(421, INVALID_REQUEST, "This replica owns nothing at the moment")
         else:
-            http.principal = received.principal
-            http.observed.principal = received.principal.name
             await self._service.serve_relayed(http)
 
     async def _refuse(self, http: HttpExchange, refusal: Refusal) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from moorage.edge.bodies import BodyBudget, BodyRefused
+from moorage.edge.bodies import BodyBudget, BodyRefused, declared_bytes
 from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
 from moorage.protocol.refusals import refuse
 from moorage.security.challenge import Challenge
@@ -87,7 +87,10 @@ class Gateway:
             http.extra_headers.append(CLOSE)
         if not await self._admit(http):
             return
+        known = self._authenticator.generation
         if http.scope["method"] == "POST" and not await self._read(http):
+            return
+        if known != self._authenticator.generation and not await self._is_still_known(http):
             return
         await self._service.serve(http)
 
@@ -120,6 +123,14 @@ class Gateway:
         self._tenants.saw(caller.name)
         return True
 
+    async def _is_still_known(self, http: HttpExchange) -> bool:
+        """Ask again who it is: the keys have changed while the body came."""
+        caller = self._authenticator.authenticate(http.headers.get(b"authorization"))
+        if isinstance(caller, Challenge):
+            await http.respond(caller.status, caller.body, caller.headers)
+            return False
+        return True
+
     def _serves_anonymous(self, scope: Scope) -> bool:
         """Without a key, off the loopback address, only what the configuration says: the server may listen elsewhere than it was told."""
         server = scope.get("server")
@@ -131,21 +142,19 @@ class Gateway:
         await http.respond(status, b"", answer)
 
     async def _read(self, http: HttpExchange) -> bool:
-        limit, size = self._limits.max_body_bytes, declared_bytes(http)
         try:
-            if size is not None and size > limit:
-                raise BodyTooLarge
-            self._bodies.enter(http, size)
-            try:
-                await http.read_body(limit, self._limits.body_timeout_seconds, self._bodies.grow if size is None else None)
-            finally:
-                self._bodies.leave(http)
+            size = declared_bytes(http)
+            if size is not None and size > self._limits.max_body_bytes:
+                raise BodyTooLarge  # before anything of it is read
+            await self._bodies.read(http, size)
         except BodyRefused as refused:
             http.extra_headers.append(CLOSE)  # the rest of the body is not read
             await refuse(http, refused.refusal)
             return False
         except BodyTooLarge:
-            await self._refuse(http, 413, f"Request body too large: at most {limit} bytes are read (http.max_body_bytes)")
+            await self._refuse(
+                http, 413, f"Request body too large: at most {self._limits.max_body_bytes} bytes are read (http.max_body_bytes)"
+            )
             return False
         except BodyStalled:
             await self._refuse(http, 408, "The request body did not arrive in time (http.body_timeout_seconds)")
@@ -157,11 +166,3 @@ class Gateway:
         """Refuse before the body was read: the connection cannot be used again."""
         closes = [] if CLOSE in http.extra_headers else [CLOSE]
         await http.respond_error(status, INVALID_REQUEST, message, headers=closes)
-
-
-def declared_bytes(http: HttpExchange) -> int | None:
-    """Size of a body as its head has it; None where it is chunked, and its size is known when it has come."""
-    declared = http.headers.get(b"content-length")
-    if declared is None:
-        return None if b"transfer-encoding" in http.headers else 0
-    return int(declared) if declared.isdigit() else None

@@ -39,16 +39,19 @@ class AloneHome(Living):
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         several: bool,
+        outlives: bool,
         met_another: Callable[[], None],
     ) -> None:
         """Take note of what is known of other replicas.
 
-        `several` says that they serve the same sessions, `met_another` is called when one shows itself.
+        `several` says that they serve the same sessions, `met_another` is called when one shows itself. `outlives` says that ids
+        open in the next process, too, which would not know that a session has ended.
         """
         super().__init__(around, limits, instruments, clock)
         self._wall_clock = wall_clock
         self._met_another = met_another
         self._several = several
+        self._outlives = outlives
         self._began = wall_clock()
         self._mint = b""
         self._parked: dict[bytes, Known] = {}
@@ -62,7 +65,7 @@ class AloneHome(Living):
     @property
     def ends_everywhere(self) -> bool:
         """See `Home`: the end of a session is known to this process alone."""
-        return not self._several
+        return not (self._several or self._outlives)
 
     def refuses_new(self, owner: str) -> Refusal | None:
         """See `Home`."""

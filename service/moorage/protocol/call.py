@@ -9,7 +9,7 @@ a keep-alive comment, and those that are past their deadline are ended, without 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -236,6 +236,12 @@ class InFlight:
         while self._calls:
             self._changed.clear()
             await self._changed.wait()
+
+    def end_those(self, concerned: Callable[[HttpExchange], bool], error: MCPError) -> None:
+        """End the calls and listen streams of these exchanges with an error."""
+        for call in list(self._calls):
+            if concerned(call.http):
+                call.end(error)
 
     def cancel_all(self) -> None:
         """Interrupt every call: the drain's budget is used up."""

@@ -9,7 +9,7 @@ Source: docs/decisions/2026-11-24-relay.md
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -110,6 +110,12 @@ class Underway:
         """Have the clients of streams come back elsewhere."""
         for passage in list(self._passages):
             if passage.streams:
+                passage.end()
+
+    def end_those(self, concerned: Callable[[HttpExchange], bool]) -> None:
+        """Close the hops of these exchanges."""
+        for passage in list(self._passages):
+            if concerned(passage.http):
                 passage.end()
 
     def end_all(self) -> None:

@@ -11,7 +11,7 @@ Source: MCP 2025-11-25, basic/transports, "Streamable HTTP"; docs/decisions/2026
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -85,6 +85,7 @@ class LegacyEndpoint:
         self._clock = clock
         self._forward = forward
         self._is_alive = is_alive
+        self._generation = ids.generation
         self._accepts = Accepts()
         self.closing = False
 
@@ -94,6 +95,17 @@ class LegacyEndpoint:
         forget_digests()
         self.home.compact()
         give_back()
+
+    async def end_unreadable(self) -> None:
+        """End the sessions in memory whose ids open no more, because the key that sealed them was retired, with streams and calls."""
+        generation = self._ids.generation
+        if self._generation == generation:
+            return
+        for session in self.home.sessions():
+            if self._ids.open(session.id) is None:
+                with suppress(Fenced):  # another owner ends it there
+                    await self.home.end(session)
+        self._generation = generation  # not before: while the store is out this is tried again
 
     async def serve(self, http: HttpExchange, *, relayed: bool = False) -> None:
         """Answer one exchange; the body of a POST was read. One that another replica has relayed is answered here or not at all."""
@@ -292,7 +304,7 @@ class LegacyEndpoint:
     async def _delete(self, http: HttpExchange, *, relayed: bool) -> None:
         session = await self._session(http, relayed=relayed)
         if session is not None and not self.home.ends_everywhere:
-            message = "Sessions cannot be ended here: replicas without a shared store would go on serving it; it ends by its age"
+            message = "Sessions cannot be ended here: without a store whoever has the keys would go on serving it; it ends by its age"
             await http.respond_error(405, INVALID_REQUEST, message, headers=[(b"allow", b"GET, POST")])
         elif session is not None:
             try:

@@ -120,7 +120,7 @@ class ModernEndpoint:
         else:
             answer = await self._in_flight.run(call, self._observe(http, inbound, work))
         if answer is None and not call.client_gone:
-            answer = self._failed(inbound.id, call.ended_because or MCPError(code=CONNECTION_CLOSED, message="The server is shutting down"))
+            answer = self._failed(inbound.id, call.ended_because or _shutting_down())
         if answer is not None:
             status, message = answer
             await self._respond(http, status, message)
@@ -141,6 +141,8 @@ class ModernEndpoint:
             self._budgets.streams.leave(holder)
             if expiry is not None:
                 expiry.cancel()
+        if answer is None and call.ended_because is not None:
+            answer = self._failed(inbound.id, call.ended_because)
         if answer is None and not call.client_gone:
             ended = SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: inbound.id})
             answer = 200, {"jsonrpc": "2.0", "id": inbound.id, "result": ended.model_dump(mode="json", by_alias=True, exclude_none=True)}
@@ -227,7 +229,7 @@ class ModernEndpoint:
             late = call.ended_because.error.model_dump(mode="json", by_alias=True, exclude_none=True)
             await self._respond(http, 200, {"jsonrpc": "2.0", "id": _bounded_id(http.body), "error": late})
         else:
-            error = {"code": CONNECTION_CLOSED, "message": "The server is shutting down"}
+            error = _shutting_down().error.model_dump(exclude_none=True)
             await self._respond(http, 503, {"jsonrpc": "2.0", "id": None, "error": error})
 
     async def _served_by_sdk(self, http: HttpExchange) -> bool:
@@ -285,6 +287,10 @@ def _bounded_id(body: bytes) -> str | int | None:
         return None
     request_id = cast("dict[str, Any]", decoded).get("id") if isinstance(decoded, dict) else None
     return request_id if is_bounded_id(request_id) else None
+
+
+def _shutting_down() -> MCPError:
+    return MCPError(code=CONNECTION_CLOSED, message="The server is shutting down")
 
 
 def _echoes_oversized_id(body: bytes) -> bool:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from moorage.limits.room import Denied
     from moorage.protocol.exchange import HttpExchange
 
+REVOKED: Final = -32001
+"""JSON-RPC error code of a call that ends because its key is valid no more: that of a request without a valid key."""
+
 REFUSED: Final = -32012
 """JSON-RPC error code of a request that was refused before anything of it ran: it may be sent again as it is."""
 
@@ -53,6 +56,11 @@ class Refusal:
     def as_error(self) -> MCPError:
         """The same, for whoever raises it to a tool."""
         return MCPError(**self.error)
+
+
+def key_revoked() -> MCPError:
+    """The error that ends what was begun with a key that is valid no more."""
+    return MCPError(code=REVOKED, message="The API key that this was begun with is not valid any more")
 
 
 CLOSING: Final = Refusal("draining", "The server is shutting down: try again, and another replica will answer")

@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -38,12 +38,14 @@ from moorage.protocol.modern import ModernEndpoint
 from moorage.protocol.notices import Notices, end_listen_streams
 from moorage.protocol.observation import Observed
 from moorage.protocol.orphans import Repeatable
+from moorage.protocol.refusals import key_revoked
 from moorage.protocol.request_state import PURPOSE as REQUEST_STATE
 from moorage.protocol.request_state import SharedCodec
 from moorage.protocol.session import Session, Surroundings
 from moorage.protocol.shared import SharedHome
 from moorage.sessions.identity import MINT_BYTES, SessionIds
 from moorage.sessions.identity import PURPOSE as SESSION_ID
+from moorage.store.outage import StoreUnavailable
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
@@ -153,6 +155,8 @@ class McpService:
         crowd = Crowd(asyncio.get_running_loop().time)
         while True:
             await asyncio.sleep(_TEND_EVERY_SECONDS)
+            with suppress(StoreUnavailable):  # tried again in a second
+                await legacy.end_unreadable()
             await legacy.home.tend()
             if crowd.has_left(legacy.home.living + self.open_streams):
                 legacy.shrink()
@@ -191,6 +195,7 @@ class McpService:
                 clock=clock,
                 wall_clock=time.time,
                 several=max(settings.server.replicas, settings.server.workers) > 1,
+                outlives=self._keys.shared,
                 met_another=self._on_met_another,
             )
             return make(home=home)
@@ -259,6 +264,21 @@ class McpService:
                 self._users[principal] = user
         http.scope["user"] = user
         auth_context_var.set(user)  # the task of this exchange owns its context: nothing has to be reset
+
+    def end_revoked(self, principals: frozenset[Principal]) -> None:
+        """End what was begun with a key that is valid no more: calls with an error, streams and hops to other replicas at once.
+
+        A session stays: it belongs to its principal, who may have another key.
+        """
+
+        def concerned(http: HttpExchange) -> bool:
+            return http.principal in principals
+
+        self.in_flight.end_those(concerned, key_revoked())
+        for session in self._sessions():
+            session.end_streams(concerned)
+        if self.replication is not None:
+            self.replication.underway.end_those(concerned)
 
     # What a drain does, in its order
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from moorage.lifecycle.supervised import Scope
     from moorage.protocol.budgets import Budgets
-    from moorage.protocol.exchange import Header
+    from moorage.protocol.exchange import Header, HttpExchange
     from moorage.protocol.session_call import SessionCall
     from moorage.protocol.subscriptions import Subscriptions
     from moorage.sessions.identity import SessionRecord
@@ -243,6 +243,13 @@ class Session:
                 await self.get_feed.emit(message)
         elif self.reader is not None:
             self.reader.put(sse_event(message))
+
+    def end_streams(self, concerned: Callable[[HttpExchange], bool]) -> None:
+        """End the GET streams that these exchanges read: soon, whether their clients read or not. A call ends its own response."""
+        readers = [self.reader, *(feed.reader for feed in self.feeds.values())]
+        for reader in readers:
+            if reader is not None and reader.http.scope["method"] == "GET" and concerned(reader.http):
+                reader.replace()
 
     async def close_get_stream(self) -> None:
         """Have the client come back for its GET stream."""

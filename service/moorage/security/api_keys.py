@@ -1,14 +1,17 @@
 """API keys: how they look, how they are stored, and how a changed file takes effect.
 
 A key is `moor_` and 256 random bits. Stored is only its SHA-256, in lines `name:sha256hex`; several lines of one name are a rotation in
-progress. A fast digest is enough, since what it hides is random and not a password. Promises that no text of a key or of a stored line
-reaches a message or a log. Leaves reading the HTTP header to `authn`.
+progress. A fast digest is enough, since what it hides is random and not a password. Of a file that changes while the process runs every
+good line counts, and no other; while there is nothing usable the last keys are valid for a grace time, and then none is. Promises that no
+text of a key or of a stored line reaches a message or a log. Leaves reading the HTTP header to `authn`.
 """
 
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,7 +19,7 @@ import structlog
 
 from moorage.errors import SettingsError
 from moorage.security.principal import Principal
-from moorage.security.watched_file import WatchedFile
+from moorage.security.watched_file import Content, Unsettled, Unusable, WatchedFile
 from moorage.settings import SecuritySettings
 
 PREFIX: Final = "moor_"
@@ -24,6 +27,7 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 """About 70,000 keys; a larger file is something else."""
 
 _RANDOM_BYTES: Final = 32
+_TOLD_LINES: Final = 5
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,62}[A-Za-z0-9])?")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _KEY: Final = re.compile(r"moor_[A-Za-z0-9_-]{32,256}")
@@ -44,19 +48,29 @@ class KeySource(Protocol):
         """Have `callback` called after `ring` became another one."""
         ...
 
-    def refresh(self) -> bool:
-        """Look whether the keys changed, and tell. To be called on the event loop, now and then."""
+    def look(self) -> Callable[[], bool] | None:
+        """See whether the keys changed. May block: to be called in a thread, about once a second, one look after the other.
+
+        Returns:
+            What to do about it on the event loop; it tells whether other keys are valid now.
+        """
+        ...
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the source at the moment, in words for the operator."""
         ...
 
 
 class KeyRing:
     """The keys that are valid at one time."""
 
-    __slots__ = ("_principals", "names")
+    __slots__ = ("_principals", "names", "principals")
 
     def __init__(self, principals: Mapping[bytes, Principal]) -> None:
-        """Attributes: `names` are those who have a key."""
+        """Attributes: `names` are those who have a key, `principals` what each key stands for."""
         self._principals = principals
+        self.principals = frozenset(principals.values())
         self.names = frozenset(principal.name for principal in principals.values())
 
     def __len__(self) -> int:
@@ -69,19 +83,30 @@ class KeyRing:
         Raises:
             SettingsError: A line is neither; it is named by number, never by content.
         """
+        ring, problems = cls.sieve(text)
+        if problems:
+            number, problem = problems[0]
+            raise SettingsError(f"{source}, line {number}: {problem}", _LINE_HINT)
+        return ring
+
+    @classmethod
+    def sieve(cls, text: str) -> tuple["KeyRing", list[tuple[int, str]]]:
+        """Read the good lines, and say what is wrong with each other one, by its number."""
         principals: dict[bytes, Principal] = {}
+        problems: list[tuple[int, str]] = []
         for number, line in enumerate(text.splitlines(), start=1):
             if not (entry := line.strip()) or entry.startswith("#"):
                 continue
             name, colon, digest = (part.strip() for part in entry.partition(":"))
             problem = _problem(name, colon, digest.lower())
+            key = b"" if problem else bytes.fromhex(digest)
+            if not problem and principals.get(key, _named(name, key)).name != name:
+                problem = "the key of this line belongs to another name already"
             if problem:
-                raise SettingsError(f"{source}, line {number}: {problem}", _LINE_HINT)
-            key = bytes.fromhex(digest)
-            if principals.get(key, _named(name, key)).name != name:
-                raise SettingsError(f"{source}, line {number}: the key of this line belongs to another name already", _LINE_HINT)
-            principals[key] = _named(name, key)
-        return cls(principals)
+                problems.append((number, problem))
+            else:
+                principals[key] = _named(name, key)
+        return cls(principals), problems
 
     def lookup(self, token: str) -> Principal | None:
         """Return whose key this is.
@@ -101,45 +126,89 @@ class FixedKeys:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Nothing will change."""
 
-    def refresh(self) -> bool:
+    def look(self) -> None:
         """Nothing has changed."""
-        return False
+
+    @property
+    def fault(self) -> None:
+        """Nothing can be wrong with them any more."""
 
 
 class KeyFile:
     """Keys in a file that may be replaced or rewritten at any time, as Kubernetes does with a mounted Secret.
 
-    A file that cannot be used leaves the valid keys as they were, and says so once in the log.
+    Args:
+        path: Of the file.
+        grace_seconds: How long the last keys stay valid while the file is missing, empty, or nothing that could be read.
+        clock: Monotonic, in seconds.
 
     Raises:
         SettingsError: The file cannot be used at the start.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, grace_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = WatchedFile(path, what="API keys", max_bytes=MAX_FILE_BYTES, hint=_LINE_HINT)
+        self._grace = grace_seconds
+        self._clock = clock
         self._callbacks: list[Callable[[], None]] = []
-        self.ring = self._load()
+        self._unusable_since: float | None = None
+        self.fault: str | None = None
+        self.ring = KeyRing.parse(self._file.read(), str(self._file.path))
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have `callback` called after the file changed the keys."""
         self._callbacks.append(callback)
 
+    def look(self) -> Callable[[], bool] | None:
+        """See `KeySource`."""
+        match self._file.look():
+            case None:
+                return None
+            case Content(text):
+                ring, problems = KeyRing.sieve(text)
+                return partial(self._take, ring, problems)
+            case Unsettled():
+                return partial(self._wait, f"the API keys in {self._file.path} are being written")
+            case Unusable(reason):
+                return partial(self._wait, reason)
+
     def refresh(self) -> bool:
-        """Read the file again if it is another one by time, size or inode; tell whether the keys are new."""
-        if not self._file.changed():
+        """Look, and act on it at once; True when other keys are valid now. May block."""
+        act = self.look()
+        return act is not None and act()
+
+    def _take(self, ring: KeyRing, problems: list[tuple[int, str]]) -> bool:
+        self._unusable_since = None
+        self.fault = None
+        if problems:
+            told = "; ".join(f"line {number}: {problem}" for number, problem in problems[:_TOLD_LINES])
+            self.fault = f"{len(problems)} bad lines in {self._file.path} are left out ({told}): {_LINE_HINT}"
+            _log.error(
+                "api_keys.bad_lines", path=str(self._file.path), lines=[number for number, _ in problems[:_TOLD_LINES]], hint=_LINE_HINT
+            )
+        _log.info("api_keys.loaded", keys=len(ring), names=len(ring.names))
+        return self._use(ring)
+
+    def _wait(self, reason: str) -> bool:
+        """Nothing usable is there: the last keys are valid until the grace time is over."""
+        now = self._clock()
+        if self._unusable_since is None:
+            self._unusable_since = now
+        left = self._grace - (now - self._unusable_since)
+        effect = f"the last {len(self.ring)} keys stay valid for {self._grace:g} seconds" if left > 0 else "no key is valid"
+        fault = f"{reason}: {effect}"
+        if fault != self.fault and not reason.endswith("are being written"):
+            _log.error("api_keys.unusable", reason=reason, effect=effect)
+        self.fault = fault
+        return left <= 0 and len(self.ring) > 0 and self._use(KeyRing({}))
+
+    def _use(self, ring: KeyRing) -> bool:
+        if ring.principals == self.ring.principals:
             return False
-        try:
-            self.ring = self._load()
-        except SettingsError as exc:
-            _log.error("api_keys.refused", reason=exc.message, kept=len(self.ring))
-            return False
+        self.ring = ring
         for callback in self._callbacks:
             callback()
-        _log.info("api_keys.loaded", keys=len(self.ring), names=len(self.ring.names))
         return True
-
-    def _load(self) -> KeyRing:
-        return KeyRing.parse(self._file.read(), str(self._file.path))
 
 
 def key_source(settings: SecuritySettings) -> KeySource | None:
@@ -150,7 +219,7 @@ def key_source(settings: SecuritySettings) -> KeySource | None:
     """
     source: KeySource | None = None
     if settings.api_keys_file is not None:
-        source = KeyFile(settings.api_keys_file)
+        source = KeyFile(settings.api_keys_file, settings.keys_grace_seconds)
     elif settings.api_keys is not None:
         source = FixedKeys(KeyRing.parse(settings.api_keys.get_secret_value()))
     if source is not None and not len(source.ring):

@@ -11,8 +11,9 @@ Source: docs/decisions/2026-11-24-session-identity.md; RFC 5116; RFC 5869; NIST 
 import base64
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from moorage.errors import SettingsError
-from moorage.security.watched_file import WatchedFile
+from moorage.security.watched_file import Content, Unsettled, Unusable, WatchedFile
 from moorage.settings import SecuritySettings
 
 MAX_FILE_BYTES: Final = 64 * 1024
@@ -52,14 +53,16 @@ class _Sealed:
 class SealingKeys:
     """The ring as it is now: fixed, in a file that may change at any time, or made by this process for itself.
 
-    A changed file that cannot be used leaves the ring as it was, and says so once in the log.
+    A changed file that cannot be used leaves the ring as it was for as long as that lasts, and says so in the log and in `fault`: without
+    a ring every session would end.
 
     Attributes:
         generation: Grows with every change of the ring; for who remembers what was opened.
         shared: Whether other processes can have the same ring. One that the process made for itself ends with it.
+        fault: What is wrong with the file at the moment, in words for the operator.
     """
 
-    __slots__ = ("_file", "_ring", "_sealed", "generation", "shared")
+    __slots__ = ("_file", "_ring", "_sealed", "fault", "generation", "shared")
 
     def __init__(self, ring: tuple[bytes, ...], *, shared: bool, file: WatchedFile | None = None) -> None:
         self._ring = ring
@@ -67,6 +70,7 @@ class SealingKeys:
         self._sealed: dict[str, _Sealed] = {}
         self.shared = shared
         self.generation = 0
+        self.fault: str | None = None
 
     @classmethod
     def parse(cls, text: str, source: str = "security.sealing_keys") -> "SealingKeys":
@@ -98,22 +102,47 @@ class SealingKeys:
     def __repr__(self) -> str:
         return f"<{len(self)} sealing keys>"
 
+    def look(self) -> Callable[[], bool] | None:
+        """See whether the file changed. May block: to be called in a thread, about once a second, one look after the other.
+
+        Returns:
+            What to do about it on the event loop; it tells whether the ring is new.
+        """
+        if self._file is None:
+            return None
+        match self._file.look():
+            case None | Unsettled():
+                return None
+            case Unusable(reason):
+                return partial(self._keep, reason)
+            case Content(text):
+                try:
+                    return partial(self._take, _parse(text, str(self._file.path)))
+                except SettingsError as error:
+                    return partial(self._keep, error.message)
+
     def refresh(self) -> bool:
-        """Read the file again if it is another one; tell whether the ring is new. To be called now and then."""
-        if self._file is None or not self._file.changed():
+        """Look, and act on it at once; True when the ring is new. May block."""
+        act = self.look()
+        return act is not None and act()
+
+    def _take(self, ring: tuple[bytes, ...]) -> bool:
+        self.fault = None
+        if ring == self._ring:
             return False
-        first = self._ring[0]
-        try:
-            self._ring = _load(self._file)
-        except SettingsError as exc:
-            _log.error("sealing_keys.refused", reason=exc.message, kept=len(self))
-            return False
+        first, self._ring = self._ring[0], ring
         self.generation += 1
-        if self._ring[0] != first:
+        if ring[0] != first:
             for sealed in self._sealed.values():
                 sealed.before = sealed.total
         _log.info("sealing_keys.loaded", keys=len(self))
         return True
+
+    def _keep(self, reason: str) -> bool:
+        if self.fault != reason:
+            self.fault = reason
+            _log.error("sealing_keys.refused", reason=reason, kept=len(self))
+        return False
 
     def sealer(self, purpose: str) -> "Sealer":
         """Return what seals for one purpose, now and after every change of the ring."""

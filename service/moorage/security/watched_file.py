@@ -1,13 +1,42 @@
 """A file with lines of keys that may be replaced or rewritten at any time, as Kubernetes does with a mounted Secret.
 
-Owns noticing that the file is another one, and reading it within a bound. Promises that no content of it reaches a message. Leaves what
-the lines mean, and what to do when they are unusable, to whoever reads them.
+Owns noticing that the file is another one, and reading it within a bound. A new content counts when two looks in a row have read the same:
+a file that is rewritten in place is half written for a moment, and half of the keys would be revoked. Promises that no content reaches a
+message, and that a pipe or a device in its place does not block whoever looks. Leaves what the lines mean, and what to do while there is
+nothing usable, to whoever reads them.
 """
 
+from __future__ import annotations
+
 import os
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from moorage.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The file has a new content, and it is whole."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """There is another content than before; the next look tells whether it is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Nothing in the file can be used; the reason is for the log and for the detail of readiness."""
+
+    reason: str
+
+
+Look = Content | Unsettled | Unusable | None
+"""What a look has found; None: nothing has changed."""
 
 
 class WatchedFile:
@@ -20,35 +49,25 @@ class WatchedFile:
         hint: What a line looks like.
     """
 
-    __slots__ = ("_hint", "_max_bytes", "_signature", "_what", "path")
+    __slots__ = ("_hint", "_max_bytes", "_settled", "_signature", "_unsettled", "_what", "path")
 
     def __init__(self, path: str | Path, *, what: str, max_bytes: int, hint: str) -> None:
         self.path = Path(path)
         self._what = what
         self._max_bytes = max_bytes
         self._hint = hint
-        self._signature = self._stat()
-
-    def changed(self) -> bool:
-        """Tell whether the file became another one since this was asked last, or since the start.
-
-        To be asked before reading: what is written meanwhile is noticed next time.
-        """
-        signature = self._stat()
-        if signature == self._signature:
-            return False
-        self._signature = signature
-        return True
+        self._signature: tuple[int, ...] | None = self._stat()
+        self._settled = True
+        self._unsettled: str | None = None
 
     def read(self) -> str:
-        """Return the content.
+        """Return the content. May block for as long as the disk does.
 
         Raises:
             SettingsError: It cannot be read, is too large, or is no text.
         """
         try:
-            with self.path.open("rb") as file:
-                content = file.read(self._max_bytes + 1)
+            content = self._read()
             text = content.decode("utf-8")
         except OSError as exc:
             raise SettingsError(f"cannot read the {self._what} in {self.path}: {exc.strerror}") from exc
@@ -57,6 +76,36 @@ class WatchedFile:
         if len(content) > self._max_bytes:
             raise SettingsError(f"the {self._what} in {self.path} are more than {self._max_bytes} bytes", self._hint)
         return text
+
+    def look(self) -> Look:
+        """See what the file holds now; to be called about once a second. May block for as long as the disk does.
+
+        After `Content` it tells nothing until the file is another one; `Unusable` and `Unsettled` are told at each look.
+        """
+        signature = self._stat()
+        if self._settled and signature == self._signature:
+            return None
+        self._signature, self._settled = signature, False
+        try:
+            text = self.read()
+        except SettingsError as error:
+            self._unsettled = None
+            return Unusable(error.message)
+        if not text.strip():
+            self._unsettled = None
+            return Unusable(f"the file of the {self._what}, {self.path}, is empty")
+        if text != self._unsettled:
+            self._unsettled = text
+            return Unsettled()
+        self._unsettled, self._settled = None, True
+        return Content(text)
+
+    def _read(self) -> bytes:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise SettingsError(f"cannot read the {self._what} in {self.path}: this is no regular file")
+            return file.read(self._max_bytes + 1)
 
     def _stat(self) -> tuple[int, ...] | None:
         try:

@@ -136,6 +136,11 @@ class SessionIds:
             return None
         return record
 
+    @property
+    def generation(self) -> int:
+        """Grows with every change of the ring: what opened in an earlier one may open no more."""
+        return self._sealer.generation
+
     def forget(self) -> None:
         """Remember no id that was opened before."""
         self._opened.clear()

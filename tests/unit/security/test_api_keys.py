@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -105,29 +108,40 @@ def test_only_a_key_is_hashed_and_what_is_none_is_not_repeated(token: str) -> No
     assert caught.value.message == "this is not an API key"
 
 
+def settles(keys: KeyFile) -> bool:
+    """Look until two looks agree; True when other keys are valid then."""
+    return keys.refresh() or keys.refresh()
+
+
 def test_an_unchanged_file_is_not_read_again(path: Path) -> None:
     keys = KeyFile(path)
     ring = keys.ring
-    assert not keys.refresh()
+    assert keys.look() is None
     assert keys.ring is ring
 
 
-def test_a_replaced_file_takes_effect_and_is_told(path: Path) -> None:
+def test_a_replaced_file_takes_effect_when_two_looks_agree_and_is_told(path: Path) -> None:
     keys = KeyFile(path)
     told: list[bool] = []
     keys.on_change(lambda: told.append(keys.ring.lookup(OTHER_TOKEN) is not None))
     replace(path, OTHER_LINE)
+    assert not keys.refresh()
+    assert keys.ring.lookup(TOKEN) is not None
     assert keys.refresh()
     assert keys.ring.lookup(TOKEN) is None
     assert told == [True]
-    assert not keys.refresh()
+    assert keys.look() is None
 
 
-def test_a_file_that_is_rewritten_in_place_takes_effect(path: Path) -> None:
+def test_a_file_that_is_half_written_is_not_taken_for_a_revocation(path: Path) -> None:
     keys = KeyFile(path)
+    path.write_text(f"{LINE}\n{OTHER_LINE}\n"[:40])
+    assert not keys.refresh()
     path.write_text(f"{LINE}\n{OTHER_LINE}\n")
+    assert not keys.refresh()
+    assert keys.ring.lookup(TOKEN) is not None
     assert keys.refresh()
-    assert len(keys.ring) == 2
+    assert (len(keys.ring), keys.fault) == (2, None)
 
 
 def test_a_swapped_symlink_takes_effect_though_times_and_sizes_are_equal(tmp_path: Path) -> None:
@@ -141,44 +155,144 @@ def test_a_swapped_symlink_takes_effect_though_times_and_sizes_are_equal(tmp_pat
     keys = KeyFile(tmp_path / "keys")
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").rename(tmp_path / "..data")
-    assert keys.refresh()
+    assert settles(keys)
     assert keys.ring.lookup(TOKEN) is None
 
 
-def test_revoking_every_key_takes_effect(path: Path) -> None:
+def test_a_file_with_comments_alone_revokes_every_key_at_once(path: Path) -> None:
     keys = KeyFile(path)
-    replace(path, "")
-    assert keys.refresh()
+    replace(path, "# nobody\n")
+    assert settles(keys)
     assert len(keys.ring) == 0
 
 
-@pytest.mark.parametrize(
-    "content", [b"canary\n", b"\xff\xfe", b"#" * (MAX_FILE_BYTES + 1), None], ids=["bad line", "not text", "too large", "gone"]
-)
-def test_a_file_that_turns_bad_keeps_the_valid_keys_and_is_logged_once(path: Path, content: bytes | None) -> None:
+def test_of_a_file_with_bad_lines_the_good_ones_count_and_no_other(path: Path) -> None:
     keys = KeyFile(path)
-    keys.on_change(lambda: pytest.fail("nothing changed"))
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
+    replace(path, f"canary\n{OTHER_LINE}\ncanary:canary\n")
     with capture_logs() as events:
-        assert not keys.refresh()
-        assert not keys.refresh()
-    assert keys.ring.lookup(TOKEN) is not None
-    assert [(event["event"], event["log_level"], event["kept"]) for event in events] == [("api_keys.refused", "error", 1)]
-    assert "canary" not in str(events)
+        assert settles(keys)
+    assert (keys.ring.lookup(TOKEN), keys.ring.lookup(OTHER_TOKEN) is not None) == (None, True)
+    told = next(event for event in events if event["event"] == "api_keys.bad_lines")
+    assert (told["lines"], told["log_level"]) == ([1, 3], "error")
+    assert keys.fault is not None
+    assert "2 bad lines" in keys.fault
+    assert "line 1: there is no colon" in keys.fault
+    assert "canary" not in str(events) + keys.fault
     replace(path, OTHER_LINE)
-    assert not keys.ring.lookup(OTHER_TOKEN)
+    settles(keys)
+    assert keys.fault is None
 
 
-def test_a_file_that_was_bad_takes_effect_once_it_is_mended(path: Path) -> None:
-    keys = KeyFile(path)
-    replace(path, "bad")
-    assert not keys.refresh()
-    replace(path, OTHER_LINE)
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def spoil(path: Path, how: str) -> None:
+    """Put something unusable in the place of the file."""
+    if path.is_dir():
+        path.rmdir()
+    path.unlink(missing_ok=True)
+    match how:
+        case "gone":
+            pass
+        case "empty":
+            path.write_text(" \n")
+        case "not text":
+            path.write_bytes(b"\xff\xfe")
+        case "too large":
+            path.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            raise AssertionError(how)
+
+
+UNUSABLE = ["gone", "empty", "not text", "too large", "folder", "pipe"]
+
+
+@pytest.mark.parametrize("how", UNUSABLE)
+def test_while_nothing_is_usable_the_last_keys_are_valid_for_the_grace_time_and_then_none_is(path: Path, how: str) -> None:
+    clock = Clock()
+    keys = KeyFile(path, 60, clock)
+    spoil(path, how)
     with capture_logs() as events:
+        for clock.now in (1.0, 2.0, 60.9):
+            assert not keys.refresh()
+            assert keys.ring.lookup(TOKEN) is not None
+            assert keys.fault is not None
+            assert keys.fault.endswith(": the last 1 keys stay valid for 60 seconds")
+        clock.now = 61.0
         assert keys.refresh()
-    assert events == [{"event": "api_keys.loaded", "keys": 1, "names": 1, "log_level": "info"}]
+        assert keys.ring.lookup(TOKEN) is None
+        assert keys.fault.endswith(": no key is valid")
+        assert not keys.refresh()
+    assert [event["event"] for event in events] == ["api_keys.unusable"] * 2, "said once for each effect"
+    if path.is_dir():
+        path.rmdir()
+    replace(path, OTHER_LINE)
+    assert settles(keys)
+    assert (keys.ring.lookup(OTHER_TOKEN) is not None, keys.fault) == (True, None)
+
+
+def test_a_file_that_comes_back_within_the_grace_time_changes_nothing(path: Path) -> None:
+    clock = Clock()
+    keys = KeyFile(path, 60, clock)
+    keys.on_change(lambda: pytest.fail("nothing changed"))
+    for _ in range(3):
+        spoil(path, "gone")
+        clock.now += 50
+        keys.refresh()
+        path.write_text(LINE)
+        assert not settles(keys)
+        assert keys.fault is None
+
+
+def test_a_file_that_never_settles_counts_as_unusable(path: Path) -> None:
+    clock = Clock()
+    keys = KeyFile(path, 60, clock)
+    for second in range(61):
+        clock.now = float(second)
+        path.write_text(f"{LINE}\n" + "#" * (second + 1))
+        keys.refresh()
+    assert len(keys.ring) == 0
+
+
+STATES = st.sampled_from(["one", "other", "both", "bad and other", "half", *UNUSABLE])
+
+
+@given(states=st.lists(st.tuples(STATES, st.integers(1, 4), st.integers(0, 40)), max_size=12))
+def test_whatever_happens_to_the_file_valid_is_what_it_last_held_whole_and_nothing_after_the_grace_time(
+    states: list[tuple[str, int, int]],
+) -> None:
+    contents = {"one": LINE, "other": OTHER_LINE, "both": f"{LINE}\n{OTHER_LINE}", "bad and other": f"bad\n{OTHER_LINE}", "half": LINE[:30]}
+    valid = {"one": {TOKEN}, "other": {OTHER_TOKEN}, "both": {TOKEN, OTHER_TOKEN}, "bad and other": {OTHER_TOKEN}, "half": set[str]()}
+    with tempfile.TemporaryDirectory() as folder:
+        path, clock = Path(folder, "keys"), Clock()
+        path.write_text(LINE)
+        keys, expected = KeyFile(path, 60, clock), {TOKEN}
+        unusable_since: float | None = None
+        seen: str | None = None  # the content that the last look has read, and none has confirmed
+        for state, looks, pause in states:
+            spoil(path, "gone" if state in contents else state)
+            if state in contents:
+                replace(path, contents[state])
+            settled = False
+            for _ in range(looks):
+                clock.now += 1
+                keys.refresh()
+                if state in contents and seen == contents[state]:
+                    expected, unusable_since, settled, seen = valid[state], None, True, None
+                elif not settled:
+                    seen = contents.get(state)
+                    unusable_since = clock.now if unusable_since is None else unusable_since
+                    expected = set() if clock.now - unusable_since >= 60 else expected
+                assert {token for token in (TOKEN, OTHER_TOKEN) if keys.ring.lookup(token)} == expected
+            clock.now += pause
 
 
 def test_a_file_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
@@ -195,7 +309,7 @@ def test_the_settings_say_where_the_keys_are(path: Path) -> None:
     fixed = key_source(SecuritySettings(api_keys=SecretStr(LINE)))
     assert fixed is not None
     fixed.on_change(lambda: None)
-    assert not fixed.refresh()
+    assert fixed.look() is None
     assert fixed.ring.lookup(TOKEN) is not None
 
 
