@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import re
 import shutil
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -32,6 +34,7 @@ TARGET: Final = "tests.chaos.tools:mcp"
 TENANTS: Final = ("alice", "bob")
 SHOWN_FINDINGS: Final = 12
 _LOOK_SECONDS: Final = 0.02
+_NEXT_TO_NOTHING: Final = 4
 
 SETTINGS: Final[Mapping[str, str]] = {
     "SESSIONS__MAX_SESSIONS_PER_PRINCIPAL": "10000",
@@ -49,6 +52,7 @@ class Shape:
         replicas: How many.
         partitioned: Whether the first replica reaches the store over a network that can be broken.
         appendonly: Whether the store keeps its data over a kill.
+        maxmemory: What the store may hold, as Redis writes it; no bound when not given.
         skew_seconds: How fast the wall clock of the second replica is.
         settings: Settings beside `SETTINGS`, as pairs.
     """
@@ -56,6 +60,7 @@ class Shape:
     replicas: int = 3
     partitioned: bool = False
     appendonly: bool = False
+    maxmemory: str | None = None
     skew_seconds: float = 0
     settings: tuple[tuple[str, str], ...] = ()
 
@@ -71,7 +76,7 @@ class Stage:
         self.shape = shape
         self.journal = Path(tempfile.mkdtemp(prefix="moorage-chaos-"))
         self.keys: dict[str, str] = {}
-        self.redis = Redis(appendonly=shape.appendonly)
+        self.redis = Redis(appendonly=shape.appendonly, maxmemory=shape.maxmemory)
         self.partition: Partition | None = None
         self.fleet: Fleet
         self.proxy: RoundRobin
@@ -222,6 +227,18 @@ class Run:
             for name, longest in pauses.items():
                 self.figure(f"longest pause of the {name}", f"{1000 * longest:.0f} ms")
 
+    async def freed(self, within: float = 15.0) -> None:
+        """Wait until the first replica serves next to nothing; what it still holds after a while is wrong."""
+        url, active = f"{self.stage.fleet[0].admin_url}/metrics", 0.0
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            text = await to_thread.run_sync(_read, url)
+            active = sum(float(value) for value in re.findall(r"^http_server_active_requests(?:{[^}]*})? ([0-9.e+-]+)", text, re.MULTILINE))
+            if active <= _NEXT_TO_NOTHING:
+                return
+            await asyncio.sleep(0.1)
+        self.problems.append(f"{active:.0f} requests are still served {within:g} s after the attack")
+
     async def arrived(self, within: float = 10.0) -> None:
         """Wait until nothing is missing that clients may count on, or the time is over: then it is lost."""
         deadline = time.monotonic() + within
@@ -309,6 +326,11 @@ class Case:
     play: Play
     shape: Shape = Shape()
     seconds: tuple[int, int] = (60, 900)
+
+
+def _read(url: str) -> str:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as answer:
+        return answer.read().decode()
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -85,3 +85,18 @@ async def ask(call: int, ctx: Ctx) -> dict[str, Any]:
 async def whoami() -> int:
     """The process that serves this session now."""
     return os.getpid()
+
+
+@mcp.tool()
+async def wait(seconds: float) -> float:
+    """Take so long, and do nothing."""
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@mcp.tool()
+async def flood(pieces: int, size: int, ctx: Ctx) -> str:
+    """Report progress in large pieces, as fast as they are taken, and end with a result of that size."""
+    for piece in range(pieces):
+        await ctx.report_progress(piece + 1, pieces, "x" * size)
+    return "x" * size

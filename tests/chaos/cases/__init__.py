@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.chaos.cases import owner, readers, resume, rolling, store, tenants
+from tests.chaos.cases import attacks, exhausted, owner, readers, resume, rolling, store, tenants
 from tests.chaos.run import Case
 
-CASES: tuple[Case, ...] = (*resume.CASES, *tenants.CASES, *readers.CASES, *rolling.CASES, *owner.CASES, *store.CASES)
+CASES: tuple[Case, ...] = (
+    *resume.CASES,
+    *tenants.CASES,
+    *readers.CASES,
+    *rolling.CASES,
+    *owner.CASES,
+    *store.CASES,
+    *attacks.CASES,
+    *exhausted.CASES,
+)

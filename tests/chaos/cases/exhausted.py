@@ -1,0 +1,80 @@
+"""What is judged apart from the attacks, because it takes a whole replica or the whole store: others and their sessions stay."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import redis
+
+from tests.chaos.run import TENANTS, Case, Run, Shape
+from tests.chaos.wire import request
+
+_FULL_SECONDS = 8
+"""Longer than a lease (5 s): an owner whose heartbeat needed room would have lapsed."""
+
+
+async def full_store(run: Run) -> None:
+    """The store takes nothing more for longer than a lease: sessions live on, new ones are refused in words, ends are ends."""
+    fleet = run.stage.fleet
+    async with run.listening(6, tenant=TENANTS[1]) as clients:
+        since = [len(replica.lines) for replica in fleet.replicas]
+        with run.stage.redis.client() as store:
+            written = _fill(store)
+            refused = await _open(run)
+            ended = await clients[-1].delete()
+            answered = 0
+            for _ in range(_FULL_SECONDS):
+                for client in clients[:-1]:
+                    with suppress(Exception):
+                        answered += bool(await client.owner())
+                await asyncio.sleep(1)
+            for key in store.scan_iter("junk:*"):
+                store.delete(key)
+        again = await _open(run)
+        for client in clients[:-1]:
+            await client.call("notify", 3)
+        run.require(ended == 200, f"a session was ended with {ended} in a full store")
+        expected = _FULL_SECONDS * len(clients[:-1])
+        run.require(answered == expected, f"{answered} of {expected} calls of sessions that exist were answered")
+        run.require(refused == "store_full", f"a session that cannot be kept was answered with {refused}")
+        run.require(again is None, f"with room again a session was answered with {again}")
+        lapsed = [
+            line for replica, first in zip(fleet.replicas, since, strict=True) for line in replica.lines[first:] if "owner.lapsed" in line
+        ]
+        run.require(not lapsed, f"an owner lapsed: {lapsed[:1]}")
+        run.require(not any(client.session.gone.is_set() for client in clients[:-1]), "a session was lost")
+        run.figure("junk in the store", written)
+        run.figure("calls answered meanwhile", f"{answered} of {expected}")
+    await run.finish()
+
+
+def _fill(store: redis.Redis) -> int:
+    """Write until nothing more goes in, large pieces first."""
+    written = 0
+    for size in (1_000_000, 10_000, 100, 1):
+        with suppress(redis.ResponseError):
+            while True:
+                store.set(f"junk:{written}", "x" * size)
+                written += 1
+    return written
+
+
+async def _open(run: Run) -> str | None:
+    """Why a session cannot be opened; None when it can."""
+    headers = {"accept": "application/json, text/event-stream", "authorization": f"Bearer {run.stage.keys[TENANTS[1]]}"}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "late", "version": "1"}}
+    message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    answer = await (await request(run.stage.address(0), "POST", headers, message)).message()
+    return None if "result" in answer else answer["error"].get("data", {}).get("reason", str(answer["error"]))
+
+
+CASES = (
+    Case(
+        "full-store",
+        "a store that takes nothing more for 8 s: no session lost, no owner lapsed, new sessions refused in words",
+        full_store,
+        Shape(maxmemory="24mb"),
+        seconds=(60, 60),
+    ),
+)
