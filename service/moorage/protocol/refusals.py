@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from moorage.limits.room import Denied
     from moorage.protocol.exchange import HttpExchange
 
-REVOKED: Final = -32001
-"""JSON-RPC error code of a call that ends because its key is valid no more: that of a request without a valid key."""
+REVOKED: Final = -32013
+"""JSON-RPC error code of a call that ends because the key that it was begun with is valid no more."""
 
 REFUSED: Final = -32012
 """JSON-RPC error code of a request that was refused before anything of it ran: it may be sent again as it is."""

@@ -86,7 +86,7 @@ async def test_the_owner_ends_what_runs_there_and_the_client_of_the_other_one_re
     await call.finished()
     await stream.finished()
     [error] = [message["error"] for _, message in events(call) if message and "error" in message]
-    assert error == {"code": -32001, "message": "The API key that this was begun with is not valid any more"}
+    assert error == {"code": -32013, "message": "The API key that this was begun with is not valid any more"}
 
 
 async def test_an_owner_that_has_heard_serves_nothing_for_a_replica_that_has_not(party: Party) -> None:

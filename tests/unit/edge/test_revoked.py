@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 OLD, NEW, BOBS = (f"moor_{letter * 43}" for letter in "onb")
 WITH_OLD, WITH_NEW, AS_BOB = ({"authorization": f"Bearer {token}"} for token in (OLD, NEW, BOBS))
 ALL = [stored_line("alice", OLD), stored_line("alice", NEW), stored_line("bob", BOBS)]
-ERROR = {"code": -32001, "message": "The API key that this was begun with is not valid any more"}
+ERROR = {"code": -32013, "message": "The API key that this was begun with is not valid any more"}
 
 
 @pytest.fixture
