@@ -41,9 +41,9 @@ from moorage.security.cors import Cors
 from moorage.security.hosts import HostPolicy, OriginPolicy
 from moorage.security.keyring import SealingKeys, sealing_keys
 from moorage.security.rotation import Rotation
-from moorage.sessions.address import joined
 from moorage.settings import is_loopback
 from moorage.settings_sources import load_settings
+from moorage.store.address import joined
 from moorage.telemetry import bootstrap, logs
 from moorage.telemetry.observer import Observer
 

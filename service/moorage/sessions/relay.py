@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httpcore2 as httpcore
 import structlog
 
-from moorage.sessions import address as addresses
 from moorage.sessions.hop import HEADER, PROOF, TARGET, Header, returned
+from moorage.store import address as addresses
 
 if TYPE_CHECKING:
     from moorage.security.principal import Principal

@@ -10,17 +10,15 @@ Source: docs/decisions/2026-11-25-store-formats.md
 from __future__ import annotations
 
 import base64
-import re
 from typing import Final, Protocol
+
+from moorage.store import address as addresses
 
 PURPOSE: Final = "store"
 """What the sealer of this room is for."""
 
 _ENTRY: Final = b"1"
 """Format of what is sealed; another one is of a later release."""
-
-_ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})", re.ASCII)
-_LAST_PORT: Final = 65535
 
 
 class Sealer(Protocol):
@@ -62,7 +60,7 @@ class Seals:
         """The address in an owner's entry (`host:port`); None when nobody of us has sealed it for this owner."""
         opened = self._open(entry, _owner(owner))
         text = opened[1:].decode("ascii", "replace") if opened is not None and opened[:1] == _ENTRY else ""
-        return text if is_address(text) else None
+        return text if addresses.parse(text) is not None else None
 
     def seal(self, tag: str, field: str, text: bytes) -> bytes:
         """What is kept in a field of a session."""
@@ -89,12 +87,6 @@ class Seals:
             return self._sealer.open(base64.urlsafe_b64decode(sealed), context)
         except ValueError:
             return None
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is `host:port` and nothing else, so that it may stand in a URL."""
-    found = _ADDRESS.fullmatch(text)
-    return found is not None and 0 < int(found[1]) <= _LAST_PORT
 
 
 def _owner(owner: str) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.sessions.address import joined, parse
+from moorage.store.address import joined, parse
 
 
 @pytest.mark.parametrize(
