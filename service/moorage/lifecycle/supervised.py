@@ -51,8 +51,9 @@ TaskName = Literal[
 raised, and tasks of the team's code whose exception nobody took."""
 
 FIRST_PAUSE_SECONDS: Final = 0.1
-MOST_PAUSE_SECONDS: Final = 5.0
-"""Longest pause before work runs again: the heartbeat has to come back within a lease (15 s by default)."""
+MOST_PAUSE_SECONDS: Final = 2.0
+"""Longest pause before work runs again. An owner trusts its lease (`sessions.lease_seconds`, 5 s by default) for 0.8 of it and
+refreshes it five times in it: a heartbeat that fails when a fifth has passed is back after at most three, before the sessions are lost."""
 
 GOOD_RUN_SECONDS: Final = 60.0
 """After a run of this length a fault is taken for a new one: the pauses begin anew, and its note in readiness is gone."""
@@ -189,7 +190,7 @@ class Scope:
     def restarted(self, name: TaskName, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run work until it returns or the scope is left; after a fault it runs again. Does not wait.
 
-        The first pause is a tenth of a second, each next one twice as long, up to five seconds; after a run of a minute they begin anew.
+        The first pause is a tenth of a second, each next one twice as long, up to two seconds; after a run of a minute they begin anew.
 
         Args:
             name: Of the task, for log, metric and readiness.

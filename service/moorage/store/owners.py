@@ -72,11 +72,10 @@ class Owner:
         return await self._beat()
 
     async def beat_forever(self) -> None:
-        """Refresh, as long as the process serves."""
+        """Refresh, at once and as long as the process serves: after a fault it is begun again, when much of the lease has passed."""
         while True:
-            pause = self._lease / _BEATS_A_LEASE if self._store.available else _RETRY_SECONDS
-            await asyncio.sleep(pause)
             await self._beat()
+            await asyncio.sleep(self._lease / _BEATS_A_LEASE if self._store.available else _RETRY_SECONDS)
 
     async def is_alive(self, owner: str) -> bool:
         """Whether another owner's key still stands; one that nobody of us has sealed does not.
