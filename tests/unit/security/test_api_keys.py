@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from moorage.errors import SettingsError
 from moorage.security.api_keys import MAX_FILE_BYTES, KeyFile, KeyRing, generate, key_source, stored_line
 from moorage.settings import SecuritySettings
+from tests.logged import logged
 
 TOKEN = "moor_" + "k" * 43
 LINE = stored_line("ci", TOKEN)
@@ -169,7 +169,7 @@ def test_a_file_with_comments_alone_revokes_every_key_at_once(path: Path) -> Non
 def test_of_a_file_with_bad_lines_the_good_ones_count_and_no_other(path: Path) -> None:
     keys = KeyFile(path)
     replace(path, f"canary\n{OTHER_LINE}\ncanary:canary\n")
-    with capture_logs() as events:
+    with logged() as events:
         assert settles(keys)
     assert (keys.ring.lookup(TOKEN), keys.ring.lookup(OTHER_TOKEN) is not None) == (None, True)
     told = next(event for event in events if event["event"] == "api_keys.bad_lines")
@@ -220,7 +220,7 @@ def test_while_nothing_is_usable_the_last_keys_are_valid_for_the_grace_time_and_
     clock = Clock()
     keys = KeyFile(path, 60, clock)
     spoil(path, how)
-    with capture_logs() as events:
+    with logged() as events:
         for clock.now in (1.0, 2.0, 60.9):
             assert not keys.refresh()
             assert keys.ring.lookup(TOKEN) is not None
@@ -315,6 +315,6 @@ def test_the_settings_say_where_the_keys_are(path: Path) -> None:
 
 def test_a_source_without_any_key_is_warned_about(path: Path) -> None:
     path.write_text("# none yet\n")
-    with capture_logs() as events:
+    with logged() as events:
         assert key_source(SecuritySettings(api_keys_file=str(path))) is not None
     assert [event["event"] for event in events] == ["api_keys.empty"]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from moorage.errors import SettingsError
 from moorage.security.keyring import MAX_FILE_BYTES, OVERHEAD_BYTES, SealingKeys, generate, sealing_keys
 from moorage.settings import SecuritySettings
+from tests.logged import logged
 
 OLD, NEW = (base64.urlsafe_b64encode(bytes(range(start, start + 32))).decode().rstrip("=") for start in (0, 100))
 SECRET = b"what a session began with"
@@ -179,7 +179,7 @@ def test_a_file_that_turns_bad_keeps_the_ring_and_is_logged_once(path: Path, con
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with capture_logs() as events:
+    with logged() as events:
         assert not keys.refresh()
         assert not keys.refresh()
     assert sealer.open(sealed) == SECRET
@@ -190,7 +190,7 @@ def test_a_file_that_turns_bad_keeps_the_ring_and_is_logged_once(path: Path, con
 
 def test_a_file_that_was_bad_takes_effect_once_it_is_mended_and_no_key_is_logged(path: Path) -> None:
     keys = SealingKeys.from_file(path)
-    with capture_logs() as events:
+    with logged() as events:
         replace(path, f"{NEW}\n{OLD}\n{OLD}\n")
         assert not settles(keys)
         assert keys.fault is not None
