@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -16,11 +17,13 @@ _CHUNK_BYTES = 65_536
 class Partition:
     """Passes TCP on from `port` to another port of the loopback address, until told otherwise.
 
-    It passes bytes on as they are: a store that tells its clients other addresses (sentinel, cluster) is reached past it.
+    It passes bytes on as they are, unless `alter` says what becomes of an answer: a store that tells its clients other addresses
+    (sentinel, cluster) is reached past it.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, alter: Callable[[bytes], bytes] = bytes) -> None:
         self._target_port = target_port
+        self._alter = alter
         [self.port] = free_ports(1)
         self._server: asyncio.Server | None = None
         self._flows = asyncio.Event()
@@ -74,8 +77,8 @@ class Partition:
             there_reader, there_writer = await asyncio.open_connection(LOOPBACK, self._target_port)
             writers.append(there_writer)
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass_on(reader, there_writer))
-                both.create_task(self._pass_on(there_reader, writer))
+                both.create_task(self._pass_on(reader, there_writer, bytes))
+                both.create_task(self._pass_on(there_reader, writer, self._alter))
         except (asyncio.CancelledError, OSError, BaseExceptionGroup):
             for each in writers:  # one end is gone, or the network is cut: so is the other end, and at once
                 _reset_when_closed(each)
@@ -84,10 +87,10 @@ class Partition:
                 each.transport.abort()
             self._links.discard(link)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, alter: Callable[[bytes], bytes]) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
             await self._flows.wait()
-            writer.write(chunk)
+            writer.write(alter(chunk))
             await writer.drain()
         with suppress(OSError):
             writer.write_eof()

@@ -38,6 +38,7 @@ class Replica:
     """One application, and what its tools have seen and wait for."""
 
     app: MoorageApp
+    server: MCPServer[Any]
     release: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     runs: Counter[str] = field(default_factory=Counter[str])
@@ -141,7 +142,7 @@ async def start(anyio_backend: str, redis: Redis) -> AsyncIterator[Start]:
             }
             merged = {name: {**base.get(name, {}), **sections.get(name, {})} for name in {*base, *sections}}
             server = MCPServer("harbour", version="1")
-            replica = Replica(create_app(Settings.model_validate(merged), server))
+            replica = Replica(create_app(Settings.model_validate(merged), server), server)
             _tools(server, replica)
             await stack.enter_async_context(lifespan(replica.app))
             return replica

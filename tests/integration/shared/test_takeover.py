@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from moorage.protocol.feed import OUTCOME_UNKNOWN
 from moorage.store.outage import StoreUnavailable
 from tests.integration.shared.conftest import Replica, Start, events, lose, ping, until
 
@@ -36,6 +37,28 @@ async def test_a_call_that_comes_again_under_the_id_of_an_orphan_that_runs_again
 
     assert {twin.status for twin in twins} <= {200, 400}
     assert (await ping(new, session)) == 200
+    old.release.set()
+
+
+@pytest.mark.parametrize("becomes", ["unannotated", "gone"])
+async def test_an_orphan_whose_tool_may_not_run_twice_any_more_does_not_run_again(start: Start, becomes: str):
+    old, new = await start(), await start()
+    session = await old.begin()
+    position = await _streaming(old, session, "again")
+    new.server.remove_tool("again")
+    if becomes == "unannotated":
+
+        @new.server.tool(name="again")
+        def _() -> None:
+            new.runs["again"] += 1
+
+    await lose(old)
+    assert (await ping(new, session)) == 200
+
+    resumed = new.listen(session, position)
+    await until(resumed, lambda it: b'"error"' in it.body or b'"result"' in it.body)
+    assert events(resumed)[-1][1]["error"]["code"] == OUTCOME_UNKNOWN
+    assert new.runs["again"] == 0
     old.release.set()
 
 
