@@ -5,6 +5,8 @@ import itertools
 import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -19,9 +21,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.integration.serving import TOOLS, client
-from tests.services import Cluster, Fleet, Partition, Redis, RoundRobin, Sentinel, ServiceError, free_ports
+from tests.services import Cluster, Fleet, Partition, Redis, RoundRobin, Sentinel, ServiceError, free_ports, processes
 from tests.services.haproxy import REPLICA_HEADER
-from tests.services.processes import accepts, descendants, until
+from tests.services.processes import ROOT, accepts, descendants, until
 
 pytestmark = pytest.mark.anyio
 apart = anyio.to_thread.run_sync
@@ -262,6 +264,17 @@ async def test_a_wall_clock_can_be_wrong_while_monotonic_clocks_are_right(fleet:
 def test_a_wait_that_ends_in_vain_says_for_what():
     with pytest.raises(ServiceError, match="the moon is blue"):
         until(lambda: False, "the moon is blue", within=0)
+
+
+def test_a_port_that_another_test_process_was_given_is_not_free_even_if_nobody_listens_yet(monkeypatch: pytest.MonkeyPatch):
+    program = "from tests.services import free_ports; import sys; print(*free_ports(1), flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
+        assert other.stdout is not None
+        taken = int(other.stdout.readline())
+        [free] = free_ports(1)
+        chosen = iter([taken, free])
+        monkeypatch.setattr(processes._chance, "randint", lambda *_: next(chosen))
+        assert free_ports(1) == [free]
 
 
 def test_free_ports_are_different_and_below_those_of_outgoing_connections():

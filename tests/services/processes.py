@@ -6,6 +6,7 @@ again, within a bound.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -17,6 +18,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
@@ -149,7 +151,7 @@ def until(condition: Callable[[], object], what: str, within: float, told: Calla
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on now.
+    """Ports of the loopback address that nobody listens on now, and that no other test process of this user gets while this one runs.
 
     They lie below those that the system gives to outgoing connections: a port stays free for whoever is killed and started again.
     """
@@ -157,7 +159,7 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
         port = _chance.randint(_LOWEST_PORT, highest)
-        if port not in found and _is_free(port):
+        if port not in found and _claim(port) and _is_free(port):
             found.append(port)
     return found
 
@@ -211,6 +213,20 @@ def _is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def _claim(port: int) -> bool:
+    """Whether a port is ours until this process ends: between a choice and its listener another run of tests would choose it, too."""
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)  # one byte of the file for each port
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _claims() -> int:
+    return os.open(Path(tempfile.gettempdir()) / f"moorage-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _is_free(port: int) -> bool:
