@@ -41,9 +41,10 @@ STARTS = frozenset(
 AWAITS = frozenset({"shield"})
 """Starts a task only where it is given a coroutine."""
 
-THREADS = {"telemetry/bootstrap/__init__.py": "Thread", "app.py": "to_thread"}
+THREADS = {"telemetry/bootstrap/__init__.py": "Thread", "app.py": "to_thread", "lifecycle/threads.py": "Thread"}
 """The last flush of telemetry blocks for seconds, and must not hold up the loop; its own function catches what exporters raise. Files with
-keys are read in a thread because a disk may hang; whoever awaits it is restarted work, and gets what it raises."""
+keys are read in a thread because a disk may hang; whoever awaits it is restarted work, and gets what it raises. What plain
+functions of the team's code raise, whatever it is, is given to their caller."""
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ from moorage.lifecycle.signals import chain_sigterm
 from moorage.limits.tenants import Tenants
 from moorage.protocol.service import NO_STORE_HINT, McpService
 from moorage.protocol.target import load_target
+from moorage.protocol.threads import REPLACE_AFTER_SECONDS, Threads
 from moorage.security.api_keys import KeySource, key_source
 from moorage.security.authn import Authenticator
 from moorage.security.cors import Cors
@@ -56,6 +57,7 @@ MCP_PATHS: Final = frozenset({"/mcp", "/mcp/"})
 """Both are the endpoint: a redirect between them is downgraded to http by many a proxy."""
 
 _KEYS_LOOKED_AT_EVERY_SECONDS: Final = 1.0
+_THREADS_LOOKED_AT_EVERY_SECONDS: Final = 0.5
 _PORTS: Final = 65536
 _HOP_BYTES: Final = 1024
 _HOP_FIELDS: Final = 4
@@ -157,6 +159,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
         lambda _accept: telemetry.render_metrics(),
         about(service.name, service.version),
         HostPolicy(settings.admin.allowed_hosts, addresses=True),
+        checks={"threads": service.threads.trouble},
         notes=_notes(app),
     )
     http = admin_protocol(settings.http.max_header_bytes, settings.http.max_headers)
@@ -169,6 +172,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
     try:
         async with _ending_with_the_service(lifecycle), admin, _relay_door(app), service.running(), supervised.Scope() as background:
             background.restarted("api-keys", partial(_watch_keys, app.state))
+            background.restarted("threads", partial(_end_without_threads, service.threads, lifecycle))
             with chain_sigterm(drain):
                 lifecycle.ready()
                 host, port = admin.address
@@ -312,3 +316,16 @@ async def _watch_keys(state: Any) -> None:
             act = await asyncio.to_thread(source.look)
             if act is not None:
                 act()
+
+
+async def _end_without_threads(threads: Threads, lifecycle: Lifecycle) -> None:
+    """Drain and end the process when no plain function can run in it any more: nothing but a new process has threads again."""
+    while True:
+        await asyncio.sleep(_THREADS_LOOKED_AT_EVERY_SECONDS)
+        if threads.exhausted_seconds < REPLACE_AFTER_SECONDS:
+            continue
+        if lifecycle.phase is Phase.READY:
+            log.error("threads.process_ends", reason=threads.trouble())
+            threads.refuse_waiting()
+            signal.raise_signal(signal.SIGTERM)
+        return

@@ -256,7 +256,7 @@ class HttpSettings(Section):
 
 
 class CallSettings(Section):
-    """How long one call may run."""
+    """How long one call may run, and how many run in threads."""
 
     deadline_seconds: float = setting(
         300.0,
@@ -275,6 +275,23 @@ class CallSettings(Section):
         reason="A tool that reports progress for ever ends as well.",
     )
 
+    threads: int = setting(
+        40,
+        "Plain functions (tools, prompts, resources that are no coroutines) that run at one time in a process, each in a thread.",
+        unit="threads",
+        ge=1,
+        le=10_000,
+        reason="What the SDK has without a runtime; more threads make none of them faster when they compute, more when they wait.",
+    )
+    thread_queue: int = setting(
+        160,
+        "Calls of plain functions that may wait for a thread; one more is refused before it ran and told when to try again.",
+        unit="calls",
+        ge=0,
+        le=100_000,
+        reason="Four times the threads: the last waits for four others, and a function that hangs does not collect every call.",
+    )
+
     @model_validator(mode="after")
     def _progress_extends(self) -> "CallSettings":
         if self.longest_seconds < self.deadline_seconds:
@@ -290,7 +307,7 @@ class TenantSettings(Section):
 
     reserve: float = setting(
         0.25,
-        "Part of each bound (bodies, calls, streams, questions, sessions) that one principal cannot hold while there are others.",
+        "Part of each bound (bodies, calls, threads, streams, questions, sessions) that one principal cannot hold while there are others.",
         unit="part",
         ge=0,
         le=0.9,

@@ -46,6 +46,7 @@ TaskName = Literal[
     "store-beat",
     "store-bus",
     "store-policy",
+    "threads",
 ]
 """Every name that background work has. It is a label of a metric, so the set is closed. `loop` is what asyncio reports: callbacks that
 raised, and tasks of the team's code whose exception nobody took."""

@@ -40,7 +40,7 @@ from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.hot import HotTools
 from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
 from moorage.protocol.observation import Observed, finish_failed, is_encoding_fault, outcome_of
-from moorage.protocol.refusals import CLOSING, Refusal, refuse
+from moorage.protocol.refusals import CLOSING, Refusal, RefusedError, again_headers, refuse
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
@@ -190,14 +190,15 @@ class ModernEndpoint:
             error = unwritable(error, "the result")
         data = sdk.modern_error_data(error)
         wire = error_object(data, exclude_none=True)
-        return ERROR_CODE_HTTP_STATUS.get(data.code, 200), {"jsonrpc": "2.0", "id": request_id, "error": wire}
+        status = error.refusal.status if isinstance(error, RefusedError) else ERROR_CODE_HTTP_STATUS.get(data.code, 200)
+        return status, {"jsonrpc": "2.0", "id": request_id, "error": wire}
 
     @staticmethod
     async def _respond(http: HttpExchange, status: int, message: dict[str, Any]) -> None:
         if http.streaming:
             await http.write(sse_frame(encode_answer(message)), last=True)
         else:
-            await http.respond(status, encode_answer(message))
+            await http.respond(status, encode_answer(message), () if status == 200 else again_headers(message))
 
     def _fits(self, inbound: Inbound, http: HttpExchange) -> bool:
         """Whether the head also agrees with what this method wants of it."""

@@ -23,6 +23,7 @@ from pydantic_core import PydanticSerializationError
 from moorage.protocol import sdk
 from moorage.protocol.encoding import unwritable
 from moorage.protocol.exchange import SCOPE_KEY, HttpExchange
+from moorage.protocol.refusals import RefusedError
 
 if TYPE_CHECKING:
     from moorage.telemetry.operation import Operation, Outcome
@@ -139,6 +140,8 @@ def finish_failed(operation: Operation, error: BaseException) -> None:
     """Close the operation of a message whose handler raised."""
     if isinstance(error, anyio.get_cancelled_exc_class()):
         operation.finish("cancelled")
+    elif isinstance(error, RefusedError):
+        operation.finish("error", error_code=error.error.code, reason=error.refusal.reason)
     elif isinstance(error, MCPError):
         operation.finish("error", error_code=error.error.code)
     elif isinstance(error, ValidationError):

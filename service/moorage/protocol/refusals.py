@@ -18,8 +18,10 @@ from moorage.protocol.encoding import encode
 from moorage.store.outage import StoreFull, StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from moorage.limits.room import Denied
-    from moorage.protocol.exchange import HttpExchange
+    from moorage.protocol.exchange import Header, HttpExchange
 
 REVOKED: Final = -32013
 """JSON-RPC error code of a call that ends because the key that it was begun with is valid no more."""
@@ -53,9 +55,17 @@ class Refusal:
         data = {"reason": self.reason, "retryAfterSeconds": self.retry_after_seconds}
         return {"code": REFUSED, "message": self.message, "data": data}
 
-    def as_error(self) -> MCPError:
-        """The same, for whoever raises it to a tool."""
-        return MCPError(**self.error)
+    def as_error(self) -> RefusedError:
+        """The same, for whoever raises it to a tool, or out of a handler."""
+        return RefusedError(self)
+
+
+class RefusedError(MCPError):
+    """A request was refused after it was understood, and before anything of it ran."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(**refusal.error)
+        self.refusal = refusal
 
 
 def key_revoked() -> MCPError:
@@ -89,9 +99,21 @@ async def refuse(http: HttpExchange, refusal: Refusal, request_id: str | int | N
     """Refuse an exchange whose body was read; may wait for the client to take the answer."""
     http.observed.reason = refusal.reason
     body = encode({"jsonrpc": "2.0", "id": request_id, "error": refusal.error})
-    again = (b"retry-after", b"%d" % refusal.retry_after_seconds)
+    again = _retry_after(refusal.retry_after_seconds)
     session = http.headers.get(b"mcp-session-id")
     if request_id is not None and session:
         await http.respond(200, body, [(b"mcp-session-id", session), again])
     else:
         await http.respond(refusal.status, body, [again])
+
+
+def again_headers(answer: Mapping[str, Any]) -> list[Header]:
+    """The headers of an answer, as a message, that may be a refusal."""
+    error = answer.get("error")
+    if error is None or error["code"] != REFUSED or "data" not in error:
+        return []
+    return [_retry_after(error["data"]["retryAfterSeconds"])]
+
+
+def _retry_after(seconds: int) -> Header:
+    return b"retry-after", b"%d" % seconds

@@ -9,9 +9,15 @@ SDK module or touch an underscored SDK attribute (ruff TID251 and SLF001 hold th
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import anyio
+from anyio.to_thread import run_sync as anyio_run_sync
 from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server._streamable_http_modern import handle_modern_request
 from mcp.server.connection import Connection
@@ -33,17 +39,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRIVATE_PARTS",
+    "THREADED_MODULES",
     "finish_through_kernel",
     "handle_modern_request",
     "is_own_call_tool",
     "low_level",
     "missing_parts",
+    "missing_thread_parts",
     "modern_error_data",
     "registered_prompt",
     "registered_tool",
     "remove_sdk_tracing",
     "share_bus",
     "share_request_state",
+    "threads_by",
     "user_middleware",
 ]
 
@@ -52,6 +61,63 @@ PRIVATE_PARTS: Final[Mapping[type[Any], tuple[str, ...]]] = {
     ServerRunner: ("_make_context", "_compose_server_middleware", "_serialize"),
 }
 """What is relied on, by class; of `MCPServer` a part may also be what each server object has of its own."""
+
+
+THREADED_MODULES: Final = tuple(
+    f"mcp.server.mcpserver.{name}"
+    for name in ("utilities.func_metadata", "resolve", "prompts.base", "resources.types", "resources.templates")
+)
+"""The modules that run plain functions by `anyio.to_thread.run_sync`, each through a name `anyio` of its own."""
+
+_runners: Final[dict[asyncio.AbstractEventLoop, Callable[..., Awaitable[Any]]]] = {}
+
+
+class _Anyio(ModuleType):
+    """anyio, with another `to_thread.run_sync`."""
+
+    def __init__(self) -> None:
+        super().__init__("anyio")
+        vars(self)["to_thread"] = SimpleNamespace(run_sync=_run_sync)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(anyio, name)
+
+
+def _run_sync(function: Callable[..., Any], *arguments: Any, **options: Any) -> Awaitable[Any]:
+    run = _runners.get(asyncio.get_running_loop())
+    return anyio_run_sync(function, *arguments, **options) if run is None or options else run(function, *arguments)
+
+
+_ANYIO: Final = _Anyio()
+
+
+def missing_thread_parts() -> list[str]:
+    """The modules that do not run plain functions as we know it (none in the release that moorage was built on)."""
+    return [f"{name}.anyio" for name in THREADED_MODULES if _name_anyio(name) not in (anyio, _ANYIO)]
+
+
+def _name_anyio(module: str) -> Any:
+    try:
+        return getattr(import_module(module), "anyio", None)
+    except ImportError:
+        return None
+
+
+@contextmanager
+def threads_by(run_sync: Callable[..., Awaitable[Any]]) -> Generator[None]:
+    """Have the SDK run plain functions (tools, prompts, resources) by `run_sync` on this event loop, for as long as the context is open.
+
+    It is used as `anyio.to_thread.run_sync` is, with the function and its positional arguments.
+    """
+    loop = asyncio.get_running_loop()
+    for name in THREADED_MODULES:
+        setattr(import_module(name), "anyio", _ANYIO)  # noqa: B010 - a module has no such attribute for the type checker
+    _runners[loop] = run_sync
+    try:
+        yield
+    finally:
+        if _runners.get(loop) == run_sync:  # or another service of this loop has come
+            del _runners[loop]
 
 
 def missing_parts(target: MCPServer[Any]) -> list[str]:

@@ -43,6 +43,7 @@ from moorage.protocol.request_state import PURPOSE as REQUEST_STATE
 from moorage.protocol.request_state import SharedCodec
 from moorage.protocol.session import Session, Surroundings
 from moorage.protocol.shared import SharedHome
+from moorage.protocol.threads import Threads
 from moorage.sessions.identity import MINT_BYTES, SessionIds
 from moorage.sessions.identity import PURPOSE as SESSION_ID
 from moorage.store.outage import StoreUnavailable
@@ -108,6 +109,8 @@ class McpService:
             json_responses=settings.http.json_responses,
             age_seconds=self._age_seconds,
         )
+        self.threads = Threads(settings.calls, settings.tenants.reserve, tenants)
+        instruments.threads = self.threads.states
         self._users: dict[Principal, AuthenticatedUser] = {}
         self.met_another = False
 
@@ -138,7 +141,8 @@ class McpService:
     async def running(self) -> AsyncGenerator[None, None]:
         """Enter the server's lifespan and serve; leaving lets go of every session."""
         loop = asyncio.get_running_loop()
-        async with self.server.lifespan(self.server) as state, self.in_flight.running(), Scope() as background:
+        threads, calls = self.threads.running(), self.in_flight.running()
+        async with threads, self.server.lifespan(self.server) as state, calls, Scope() as background:
             self._modern.start(state, loop.time)
             legacy = self._legacy = self._make_legacy(state, background)
             background.restarted("notices", self._notices.deliver_forever)

@@ -48,7 +48,7 @@ REFUSALS: Final = {
 REASONS: Final = frozenset(
     {*REFUSALS.values(), "draining", "unknown_session", "invalid_credential", OTHER}
     | {"store_unavailable", "store_full", "owner_unreachable", "session_moved", "relay_refused"}
-    | {f"{what}_{why}" for what in ("bodies", "calls", "stream", "questions", "session") for why in ("limit", "share")}
+    | {f"{what}_{why}" for what in ("bodies", "calls", "stream", "questions", "session", "threads") for why in ("limit", "share")}
 )
 
 INTERNAL_ERROR: Final = -32603

@@ -151,6 +151,7 @@ class Instruments:
         "store_answers",
         "store_state",
         "stream",
+        "threads",
     )
 
     def __init__(
@@ -179,6 +180,7 @@ class Instruments:
         self.store_answers: Callable[[], bool] | None = None
         self._sealed = sealed
         self.store_state: Callable[[], StoreState] | None = None
+        self.threads: Callable[[], Mapping[str, int]] | None = None
         self._expose(meter, version, time.time() if started is None else started)
 
     def request_started(self, method: str, scheme: str) -> None:
@@ -242,7 +244,7 @@ class Instruments:
         )
         meter.create_observable_up_down_counter("moorage.sessions.active", [self._sessions.observe], "{session}", "Open sessions.")
         meter.create_observable_counter(
-            "moorage.refusals", [self._refusals.observe], "{request}", "Requests that were refused before a message was understood."
+            "moorage.refusals", [self._refusals.observe], "{request}", "Requests that were refused before anything of them ran."
         )
         meter.create_observable_counter(
             "moorage.relay.requests", [self._relayed.observe], "{request}", "Requests passed on to the replica that owns their session."
@@ -268,6 +270,9 @@ class Instruments:
             "{event}",
             "Events that a full store did not take; nobody resumes before them.",
         )
+        meter.create_observable_up_down_counter(
+            "moorage.threads", [self._thread_states], "{thread}", "Plain functions in threads, and calls that wait for one."
+        )
         build = {"version": version, "python": platform.python_version()}
         meter.create_observable_gauge(
             "moorage.process.start_time", [lambda _: [Observation(started)]], "s", "When this process started, in Unix time."
@@ -276,6 +281,11 @@ class Instruments:
 
     def _seals(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [Observation(count, {"moorage.seal.purpose": purpose}) for purpose, count in self._sealed().items()]
+
+    def _thread_states(self, _options: CallbackOptions) -> Iterable[Observation]:
+        if self.threads is None:
+            return []
+        return [Observation(count, {"moorage.thread.state": state}) for state, count in self.threads().items()]
 
     def _store_up(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [] if self.store_answers is None else [Observation(int(self.store_answers()))]

@@ -151,6 +151,8 @@ class Exchange:
             self._span.end()
         if not self._messages:
             self._tell(status, seconds)
+        elif self.reason is not None:  # understood, and refused before it ran
+            instruments.refused(status, self.reason)
 
     def _tell(self, status: int, seconds: float) -> None:
         """Write the event of an exchange without a message; a refusal, when its status says so."""

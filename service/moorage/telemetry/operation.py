@@ -82,19 +82,22 @@ class Operation:
             self._previous = get_current()
             attach(context)
 
-    def finish(self, outcome: Outcome, *, error_code: int | None = None) -> None:
+    def finish(self, outcome: Outcome, *, error_code: int | None = None, reason: str | None = None) -> None:
         """End the operation; a second call does nothing.
 
         Args:
             outcome: ok, tool_error (a result that says so of itself), error, cancelled, timeout (its deadline), or input_required (the user
                 is asked back).
             error_code: The JSON-RPC code of an error.
+            reason: Why it was refused before it ran, one of `conventions.REASONS`.
         """
         seconds = perf_counter() - self._started
         if self._finished:
             return
         self._finished = True
         exchange = self._exchange
+        if reason is not None:
+            exchange.reason = reason
         # Restoring by value and not by token: in another task a token cannot be reset, and there is nothing to restore either.
         if self._previous is not None and get_current() is self._context:
             attach(self._previous)
@@ -152,6 +155,8 @@ class Operation:
         facts["outcome"] = outcome
         if error_code is not None:
             facts["error_code"] = error_code
+        if outcome == "error" and exchange.reason is not None:
+            facts["reason"] = exchange.reason
         facts["ms"] = round(seconds * 1000, 3)
         if self._session is not None:
             facts["session"] = self._session
