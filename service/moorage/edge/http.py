@@ -20,7 +20,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from moorage.edge.timed_writes import TimedWrites
-from moorage.edge.understood import UNDERSTOOD, names_another_host
+from moorage.edge.understood import JUDGED, ONCE, UNDERSTOOD, names_another_host
 from moorage.telemetry import logs
 
 REST_BYTES: Final = 64 * 1024
@@ -142,7 +142,7 @@ class BoundedProtocol(TimedWrites):
             self._verdict = self._too_large()
             raise _Refused
         name = name.lower()
-        if name in UNDERSTOOD:
+        if name in JUDGED:
             self._judge_field(name, value.strip(b" \t").lower())
         headers.append((name, value.strip(b" \t")))
 
@@ -185,6 +185,11 @@ class BoundedProtocol(TimedWrites):
             cycle.message_event.set()
 
     def _judge_field(self, name: bytes, value: bytes) -> None:
+        if name in ONCE:
+            if any(earlier == name for earlier, _ in self.headers):
+                self._verdict = (HTTPStatus.BAD_REQUEST, f"the request has more than one {name.decode().title()} field")
+                raise _Refused
+            return
         wanted, status, reason = UNDERSTOOD[name]
         if value != wanted:
             self._verdict = (status, reason)

@@ -13,6 +13,12 @@ UNDERSTOOD: Final[Mapping[bytes, tuple[bytes, HTTPStatus, str]]] = {
 }
 """Fields whose other values change what the request means, the verdict and its words."""
 
+ONCE: Final = frozenset({b"host", b"authorization"})
+"""Fields that say for whom and from whom a request is. Of two of them a proxy, this server and a tool behind it may each believe
+another one, so two are refused whatever they say (RFC 9112, 3.2; RFC 9110, 5.3)."""
+
+JUDGED: Final = ONCE.union(UNDERSTOOD)
+
 
 def names_another_host(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether an absolute request target names a host that is not the one in the Host field, which is judged (RFC 9112, 3.2.2)."""
