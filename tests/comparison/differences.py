@@ -120,6 +120,10 @@ class LegacyDifference:
 
 
 REFUSED = ("status 400", "refused -32600")
+LIES = LegacyDifference(
+    "A gateway may have let the request in by Mcp-Method or Mcp-Name; this era does without them, so what is present is compared.", REFUSED
+)
+TWICE = LegacyDifference("Of two, whoever stands before the server may have believed the other one.", REFUSED)
 NO_MESSAGE = LegacyDifference("What is no JSON-RPC message is an invalid request; invalid params are those of a valid one.", REFUSED)
 NO_ID = LegacyDifference("The SDK takes it for a notification, answers 202 and never again: the client would wait for ever.", REFUSED)
 
@@ -136,6 +140,25 @@ LEGACY_DIFFERENCES: Mapping[str, LegacyDifference] = {
     "a prompt without its argument": LegacyDifference(
         BAD_PARAMS,
         ("status 200", '{"error": {"code": -32602, "message": "Missing required arguments: {\'city\'}"}, "id": 1, "jsonrpc": "2.0"}'),
+    ),
+    **dict.fromkeys(
+        (
+            "a client sends the method of another call",
+            "a client sends the name of another tool",
+            "a client sends the address of another resource",
+            "a client notifies by another method",
+        ),
+        LIES,
+    ),
+    "a client initializes by another method": LegacyDifference(LIES.reason, (*REFUSED, "session id none")),
+    **dict.fromkeys(
+        (
+            "a client sends the session twice",
+            "a client sends the version twice",
+            "a client sends the content type twice",
+            "a client sends the method twice",
+        ),
+        TWICE,
     ),
     "a response that nobody waits for": LegacyDifference(
         "A reply to a question of another process would be lost: whoever sends it is told that nobody here asked.", REFUSED

@@ -38,10 +38,13 @@ class Doors:
     key: str
     seconds: float
 
-    def make(self, owner: str, address: str, method: str, session: str, body: bytes, name: str = "ann") -> tuple[dict[str, str], Pledge]:
+    def make(
+        self, owner: str, address: str, method: str, session: str, body: bytes, name: str = "ann", **more: str
+    ) -> tuple[dict[str, str], Pledge]:
         """All headers of a relayed request, the token among them, and what its answer is proved by."""
         hops = Hops(SealingKeys.parse(self.key).sealer(PURPOSE), lambda: self.seconds)
         headers = {"host": "localhost", "accept": ACCEPT, "content-type": "application/json", "mcp-session-id": session}
+        headers |= {field.replace("_", "-"): value for field, value in more.items()}
         pairs = [(field.encode(), value.encode()) for field, value in headers.items()]
         token, pledge = hops.make(owner, address, method, pairs, body, Principal(name, "k"))
         return {**headers, HEADER.decode(): token.decode()}, pledge
@@ -119,6 +122,16 @@ async def test_every_answer_to_a_request_of_ours_proves_whose_it_is(ann: Party, 
         assert answer.status == status
         assert pledge.is_kept(status, answer.headers)
         assert not pledge.is_kept(status + 1, answer.headers)
+
+
+@pytest.mark.parametrize("lie", [{"mcp_method": "tools/list"}, {"mcp_name": "echo"}], ids=["method", "name"])
+async def test_the_door_serves_no_call_whose_routing_headers_lie(ann: Party, known: Doors, lie: dict[str, str]):
+    owner, address = known.doors[0]
+    true, _ = known.make(owner, address, "POST", ann.id, BODY, mcp_method="tools/call", mcp_name="add")
+    assert (await post(address, true)).status == 200
+    answer = await post(address, known.make(owner, address, "POST", ann.id, BODY, **lie)[0])
+    assert answer.status == 400
+    assert b"does not match" in answer.content
 
 
 async def test_without_a_token_nobody_is_served_whatever_key_is_shown(ann: Party, http: httpx.AsyncClient, known: Doors):

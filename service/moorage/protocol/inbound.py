@@ -26,7 +26,7 @@ MODERN_VERSION: Final = LATEST_MODERN_VERSION.encode()
 MAX_ID_LENGTH: Final = 256
 """Longest JSON-RPC id, in characters, that is echoed: an id comes back in every message of its call."""
 
-_NAMED_BY: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED_BY: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Methods whose target must stand in `Mcp-Name`, and the parameter that it repeats."""
 
 _MAX_KNOWN: Final = 4096
@@ -79,7 +79,7 @@ def is_bounded_id(value: object) -> bool:
 
 
 def _name_agrees(method: str, params: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> bool:
-    key = _NAMED_BY.get(method)
+    key = NAMED_BY.get(method)
     if key is None or (name := params.get(key)) is None:
         return True
     header = headers.get(b"mcp-name")

@@ -30,6 +30,7 @@ from moorage.protocol.home import Gone, Home, IsAlive, Passed
 from moorage.protocol.messages import MalformedMessage, RequestMessage, classify
 from moorage.protocol.reader import Reader
 from moorage.protocol.refusals import CLOSING, MOVED, OWNER_SILENT, Refusal, of_store, refuse
+from moorage.protocol.routing import contradiction, repeated
 from moorage.protocol.session import Session, Surroundings, read_stream
 from moorage.protocol.subscriptions import Subscriptions
 from moorage.sessions.identity import ClientTooLarge, SessionIds, SessionRecord
@@ -109,6 +110,9 @@ class LegacyEndpoint:
 
     async def serve(self, http: HttpExchange, *, relayed: bool = False) -> None:
         """Answer one exchange; the body of a POST was read. One that another replica has relayed is answered here or not at all."""
+        if len(http.headers) != len(http.scope["headers"]) and (refusal := repeated(http.scope["headers"])) is not None:
+            await http.respond_error(400, INVALID_REQUEST, refusal)
+            return
         try:
             match http.scope["method"]:
                 case "POST":
@@ -131,13 +135,15 @@ class LegacyEndpoint:
         except (ValueError, RecursionError):
             await http.respond_error(400, PARSE_ERROR, "Parse error: the body is not JSON")
             return
-        match message:
-            case MalformedMessage(reason, request_id):
-                await http.respond_error(400, INVALID_REQUEST, reason, request_id=request_id)
-            case RequestMessage():
-                await self._request(http, message, relayed=relayed)
-            case _:
-                await self._serve_within(http, message, relayed=relayed)
+        if isinstance(message, MalformedMessage):
+            await http.respond_error(400, INVALID_REQUEST, message.reason, request_id=message.id)
+        elif (refusal := contradiction(http.headers, message)) is not None:
+            request_id = message.id if isinstance(message, RequestMessage) else None
+            await http.respond_error(400, INVALID_REQUEST, refusal, request_id=request_id)
+        elif isinstance(message, RequestMessage):
+            await self._request(http, message, relayed=relayed)
+        else:
+            await self._serve_within(http, message, relayed=relayed)
 
     async def _request(self, http: HttpExchange, message: RequestMessage, *, relayed: bool) -> None:
         """What begins something is judged first."""

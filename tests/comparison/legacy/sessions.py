@@ -158,6 +158,53 @@ async def sends_the_session_twice(client: Client) -> None:
     await client.post(rpc("ping"), extra=[("mcp-session-id", "another")])
 
 
+async def sends_the_version_twice(client: Client) -> None:
+    await client.open()
+    await client.post(rpc("ping"), extra=[("mcp-protocol-version", client.version)])
+
+
+async def sends_the_content_type_twice(client: Client) -> None:
+    await client.open()
+    await client.post(rpc("ping"), extra=[("content-type", "text/plain")])
+
+
+async def sends_the_routing_headers_of_its_call(client: Client) -> None:
+    await client.open()
+    await client.post(call("add", a=1, b=2), headers={"mcp-method": "tools/call", "mcp-name": "add"})
+    await client.post(call("add", a=1, b=2), headers={"mcp-name": "=?base64?YWRk?="})
+    await client.post(rpc("tools/list"), headers={"mcp-method": "tools/list", "mcp-name": "anything"})
+
+
+async def sends_the_method_of_another_call(client: Client) -> None:
+    await client.open()
+    await client.post(call("add", a=1, b=2), headers={"mcp-method": "tools/list"})
+
+
+async def sends_the_name_of_another_tool(client: Client) -> None:
+    await client.open()
+    await client.post(call("add", a=1, b=2), headers={"mcp-name": "echo"})
+
+
+async def sends_the_address_of_another_resource(client: Client) -> None:
+    await client.open()
+    await client.post(rpc("resources/read", {"uri": "res://text"}), headers={"mcp-name": "res://other"})
+
+
+async def initializes_by_another_method(client: Client) -> None:
+    await client.post(_initialize(client.version), headers={"mcp-method": "ping"})
+    _session_id(client)
+
+
+async def notifies_by_another_method(client: Client) -> None:
+    await client.open()
+    await client.post(note("notifications/whatever"), headers={"mcp-method": "tools/call"})
+
+
+async def sends_the_method_twice(client: Client) -> None:
+    await client.open()
+    await client.post(rpc("ping"), extra=[("mcp-method", "ping"), ("mcp-method", "ping")])
+
+
 async def uses_one_id_again(client: Client) -> None:
     await client.open()
     for _ in range(3):
@@ -186,7 +233,10 @@ PLAYS = (
     initializes_in_an_unknown_session, calls_without_the_version_header, deletes_its_session, deletes_without_a_session,
     deletes_an_unknown_session, listens_without_a_session, listens_in_an_unknown_session, listens_without_accepting_events,
     uses_a_method_that_is_not_served, accepts_no_events, accepts_no_json, accepts_everything, sends_text, comes_for_another_host,
-    comes_from_another_origin, sends_too_much, sends_the_session_twice, uses_one_id_again, has_two_sessions, sees_itself,
+    comes_from_another_origin, sends_too_much, sends_the_session_twice, sends_the_version_twice,
+    sends_the_content_type_twice, sends_the_routing_headers_of_its_call, sends_the_method_of_another_call, sends_the_name_of_another_tool,
+    sends_the_address_of_another_resource, initializes_by_another_method, notifies_by_another_method, sends_the_method_twice,
+    uses_one_id_again, has_two_sessions, sees_itself,
 )  # fmt: skip
 
 SCRIPTS = tuple(Script(f"a client {play.__name__.replace('_', ' ')}" if play is not handshake else "a handshake", play) for play in PLAYS)
