@@ -1,11 +1,13 @@
 """What is left of a body when its answer is complete: a little is read, then the connection closes and the answer stays readable."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import ClassVar
 
 import anyio
+import anyio.to_thread
 import orjson
 import pytest
 import uvloop
@@ -150,6 +152,25 @@ async def test_what_a_closing_answer_leaves_unread_does_not_take_it_back(it: Ser
         await peer.send(post("content-length: 500000", target="/closing") + b"a" * 500_000)
         await asyncio.sleep(0)
         assert (await peer.response())[2] == b"early"
+
+
+@pytest.mark.parametrize("size", [0, 10, 1000, 70_000, 2 << 20, 5 << 20])
+@pytest.mark.parametrize("target", ["/early", "/closing"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["one write", "two writes"])
+async def test_a_client_that_sends_all_before_it_reads_gets_its_answer(it: Served, target: str, size: int, at_once: bool) -> None:
+    def ask() -> bytes:
+        """As most HTTP libraries do; buffers are small, as on a network, so that the body is not simply put away by the system."""
+        with socket.socket() as client:
+            client.settimeout(20)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+            client.connect(("127.0.0.1", it.port))
+            head, body = post(f"content-length: {size}", target=target), b"a" * size
+            for part in [head + body] if at_once else [head, body]:
+                client.sendall(part)
+            return client.recv(65_536)
+
+    for _ in range(20 if size < 100_000 else 3):
+        assert (await anyio.to_thread.run_sync(ask)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_body_that_no_app_reads_is_held_back_while_the_answer_is_awaited(it: Served) -> None:
