@@ -4,6 +4,7 @@ from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import ToolAnnotations
 
 server = MCPServer("canary", version="1")
 
@@ -33,6 +34,13 @@ async def explode_within(secret: str, ctx: Context[Any, Any]) -> str:
 @server.tool()
 async def refuse(secret: str) -> str:
     raise ToolError(secret)
+
+
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+async def look(secret: str, ctx: Context[Any, Any]) -> str:
+    """Say something on a stream; may be run again with its arguments by another replica."""
+    await ctx.report_progress(len(secret), 10)
+    return "looked"
 
 
 @server.tool()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.integration.serving import Legacy, client, initialize, modern, request, serving
+from tests.services import Fleet, Redis
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +28,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("explode", {"secret": CANARY}),
     ("explode_within", {"secret": CANARY}),
     ("refuse", {"secret": CANARY}),
+    ("look", {"secret": CANARY}),
     ("count", {"number": CANARY, "by_name": {CANARY: CANARY}}),
     ("nobody-knows", {"secret": CANARY}),
 ]
@@ -64,10 +67,37 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
         server.server_close()
 
 
-async def drive(http: httpx.AsyncClient, url: str) -> list[str]:
-    """Every method, path, error and era; returns what tools said about the headers that they see."""
+@contextmanager
+def overheard(store: Redis) -> Iterator[list[str]]:
+    """All commands that the store gets, those of its scripts too, with their arguments."""
+    heard: list[str] = []
+    with socket.create_connection(("127.0.0.1", store.port)) as monitor, monitor.makefile() as lines, store.client() as keys:
+        monitor.sendall(b"MONITOR\r\n")
+        assert lines.readline() == "+OK\n"
+
+        def listen() -> None:
+            for line in lines:
+                if "that is all" in line:
+                    return
+                heard.append(line)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield heard
+        finally:
+            keys.echo("that is all")
+            thread.join()
+
+
+async def drive(http: httpx.AsyncClient, url: str, owner: str | None = None) -> list[str]:
+    """Every method, path, error and era; returns what tools said about the headers that they see.
+
+    Args:
+        owner: Where the session begins; its requests go to `url`.
+    """
     seen: list[str] = []
-    opening = await http.post(f"{url}/mcp", json=initialize(), headers={"accept": "application/json, text/event-stream"} | SECRETS)
+    opening = await http.post(f"{owner or url}/mcp", json=initialize(), headers={"accept": "application/json, text/event-stream"} | SECRETS)
     session = Legacy(http, f"{url}/mcp", SECRETS | {"accept": "application/json, text/event-stream"})
     session.headers["mcp-session-id"] = opening.headers["mcp-session-id"]
     await session.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
@@ -75,7 +105,7 @@ async def drive(http: httpx.AsyncClient, url: str) -> list[str]:
         body, headers = modern(method, params)
         answers = (
             await http.post(f"{url}/mcp?key={CANARY}", json=body, headers=headers | SECRETS),
-            await session.post(request(method, params)),
+            await session.post(request(method, params | {"_meta": {"progressToken": 1}})),
             await http.post(f"{url}/mcp", json=body, headers=headers | {"mcp-method": "tools/list"} | SECRETS),
         )
         seen.extend(answer.text for answer in answers if params.get("name") == "headers")
@@ -89,14 +119,16 @@ async def drive(http: httpx.AsyncClient, url: str) -> list[str]:
     return seen
 
 
+KEYS = "\n".join(f"{name}:{hashlib.sha256(key.encode()).hexdigest()}" for name, key in (("ann", KEY), ("bob", OTHER)))
+TARGET = Path(__file__).with_name("canary_tools.py")
+
+
 @pytest.mark.parametrize("level", ["debug", "info"])
 async def test_nothing_that_a_caller_tells_is_written_anywhere(level: str) -> None:
-    keys = "\n".join(f"{name}:{hashlib.sha256(key.encode()).hexdigest()}" for name, key in (("ann", KEY), ("bob", OTHER)))
-    target = Path(__file__).with_name("canary_tools.py")
     with collector() as (endpoint, exported):
-        settings = {"SECURITY__API_KEYS": keys, "LOGS__LEVEL": level}
+        settings = {"SECURITY__API_KEYS": KEYS, "LOGS__LEVEL": level}
         collected = {"plain_OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "plain_OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
-        async with serving("moorage", target=target, **settings, **collected) as server, client() as http:
+        async with serving("moorage", target=TARGET, **settings, **collected) as server, client() as http:
             seen = await drive(http, server.url)
             metrics = (await http.get(f"{server.admin}/metrics?key={CANARY}")).text
             server.signal()
@@ -108,3 +140,17 @@ async def test_nothing_that_a_caller_tells_is_written_anywhere(level: str) -> No
     assert "mcp.tool_failed" in server.log
     for name, output in (("log", server.log), ("metrics", metrics), ("exported", b"".join(exported).decode("latin-1"))):
         assert [line for line in output.splitlines() if CANARY in line] == [], name
+
+
+async def test_nothing_that_a_caller_tells_is_in_the_store_or_comes_out_of_another_replica() -> None:
+    settings = {"SECURITY__API_KEYS": KEYS, "LOGS__LEVEL": "debug"}
+    with Redis() as store, overheard(store) as heard, Fleet(TARGET, size=2, store_url=store.url, settings=settings) as fleet:
+        async with client() as http:
+            seen = await drive(http, fleet[1].url, owner=fleet[0].url)
+            metrics = [(await http.get(f"{replica.admin_url}/metrics")).text for replica in fleet.replicas]
+    assert len(seen) == 3
+    assert not [text for text in seen if CANARY in text], "a tool sees no credentials, at its owner neither"
+    assert any("moorage_relay_requests_total" in text for text in metrics), "calls were passed on"
+    assert [command for command in heard if "looked" in command], "what is kept as it is can be seen here: the answer on a stream"
+    for name, lines in (("store", heard), ("log", fleet.log.splitlines()), ("metrics", metrics)):
+        assert [line for line in lines if CANARY in line] == [], name
