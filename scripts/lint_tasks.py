@@ -41,10 +41,16 @@ STARTS = frozenset(
 AWAITS = frozenset({"shield"})
 """Starts a task only where it is given a coroutine."""
 
-THREADS = {"telemetry/bootstrap/__init__.py": "Thread", "app.py": "to_thread", "lifecycle/threads.py": "Thread"}
+THREADS = {
+    "telemetry/bootstrap/__init__.py": "Thread",
+    "app.py": "to_thread",
+    "lifecycle/threads.py": "Thread",
+    "lifecycle/loop_watch.py": "Thread",
+}
 """The last flush of telemetry blocks for seconds, and must not hold up the loop; its own function catches what exporters raise. Files with
 keys are read in a thread because a disk may hang; whoever awaits it is restarted work, and gets what it raises. What plain
-functions of the team's code raise, whatever it is, is given to their caller."""
+functions of the team's code raise, whatever it is, is given to their caller. What watches the event loop cannot run on it; it takes note
+of its own faults."""
 
 
 def main() -> None:

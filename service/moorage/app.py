@@ -29,10 +29,12 @@ from moorage.edge.http import bounded_protocol
 from moorage.errors import SettingsError
 from moorage.lifecycle import supervised
 from moorage.lifecycle.drain import Step, run_drain
+from moorage.lifecycle.loop_watch import LOOP, LoopWatch
 from moorage.lifecycle.phase import Lifecycle, Phase
 from moorage.lifecycle.side_server import SideServer
 from moorage.lifecycle.signals import chain_sigterm
 from moorage.limits.tenants import Tenants
+from moorage.protocol.running import what_runs
 from moorage.protocol.service import NO_STORE_HINT, McpService
 from moorage.protocol.target import load_target
 from moorage.protocol.threads import REPLACE_AFTER_SECONDS, Threads
@@ -169,11 +171,12 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
         if lifecycle.begin_drain():
             await run_drain(drain_steps(service, settings), Budget.of(settings.drain).serving, log)
 
+    watch = LoopWatch(settings.server.loop_blocked_seconds, running=what_runs, lagged=telemetry.instruments.loop_lagged)
     try:
         async with _ending_with_the_service(lifecycle), admin, _relay_door(app), service.running(), supervised.Scope() as background:
             background.restarted("api-keys", partial(_watch_keys, app.state))
             background.restarted("threads", partial(_end_without_threads, service.threads, lifecycle))
-            with chain_sigterm(drain):
+            with watch, chain_sigterm(drain):
                 lifecycle.ready()
                 host, port = admin.address
                 log.info("serving.ready", server=service.name, admin=f"{host}:{port}", version=__version__)
@@ -251,6 +254,7 @@ def _notes(app: FastAPI) -> dict[str, Check]:
         "replicas": replicas,
         "store": store,
         "background": supervised.FAULTS.restarted_lately,
+        "loop": LOOP.blocked_lately,
         "api-keys": api_keys,
         "sealing-keys": lambda: sealing.fault or rotation.due(),
     }

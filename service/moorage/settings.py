@@ -129,6 +129,14 @@ class ServerSettings(Section):
         le=3600,
         reason="Longer than the 60 seconds that proxies keep theirs, so that the proxy closes first and no request meets a closing one.",
     )
+    loop_blocked_seconds: float = setting(
+        1.0,
+        "How long something may hold up the event loop before it is named in the log (loop.blocked).",
+        unit="seconds",
+        ge=0.05,
+        le=3600,
+        reason="Every request of the process waits meanwhile; a probe gives up after a second or a few.",
+    )
 
 
 class AdminSettings(Section):

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 
 mcp = MCPServer("slow-tools", version="1.0.0")
 
@@ -31,6 +32,13 @@ async def block_until(path: str) -> str:
     while not Path(path).exists():
         time.sleep(0.01)
     return "it appeared"
+
+
+@mcp.tool()
+async def block_in_context(path: str, ctx: Context[Any, Any]) -> str:
+    """The same by a tool that has a context."""
+    await ctx.report_progress(1, 2)
+    return await block_until(path)
 
 
 @mcp.prompt()

@@ -33,6 +33,7 @@ TaskName = Literal[
     "early-open",
     "event",
     "loop",
+    "loop-watch",
     "notices",
     "notices-missed",
     "orphan",

@@ -17,12 +17,14 @@ from typing import Final, Protocol
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
+from moorage.lifecycle.loop_watch import LOOP
 from moorage.lifecycle.supervised import FAULTS
 from moorage.telemetry.context import context_of
 from moorage.telemetry.conventions import (
     HTTP_BUCKETS,
     HTTP_METHODS,
     HTTP_VERSIONS,
+    LAG_BUCKETS,
     MCP_BUCKETS,
     OTHER,
     PROTOCOL_VERSIONS,
@@ -91,6 +93,7 @@ REQUEST: Final = HistogramSpec(
     ),
 )
 STREAM: Final = HistogramSpec("moorage.stream.duration", "Life of a long-lived event stream.", STREAM_BUCKETS, ("moorage.stream.kind",))
+LAG: Final = HistogramSpec("moorage.loop.lag", "How late a timer of the event loop was run, ten times a second.", LAG_BUCKETS, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class Instruments:
 
     __slots__ = (
         "_active_requests",
+        "_lag",
         "_refusals",
         "_relay_refusals",
         "_relayed",
@@ -169,6 +173,7 @@ class Instruments:
         self.session = make(SESSION)
         self.request = make(REQUEST)
         self.stream = make(STREAM)
+        self._lag = make(LAG)
         self._active_requests = Tally(("http.request.method", "url.scheme"), ("POST", "http"))
         self._streams = Tally(("moorage.stream.kind",), ("listen",), ("get",))
         self._sessions = Tally(("mcp.protocol.version",))
@@ -231,6 +236,10 @@ class Instruments:
         """Count a session whose owner was lost and that is ours now."""
         self._taken_over.add(())
 
+    def loop_lagged(self, seconds: float) -> None:
+        """Measure how late the event loop ran a timer."""
+        self._lag.record(seconds, (), INVALID_SPAN_CONTEXT)
+
     def resumed(self, *, whole: bool) -> None:
         """Count a stream that a client wants to resume, and whether it could without a gap."""
         self._resumed.add(("recovered" if whole else "position_lost",))
@@ -259,16 +268,15 @@ class Instruments:
         meter.create_observable_counter(
             "moorage.background.faults", [_faults], "{fault}", "Exceptions that background work has raised, by the name of its task."
         )
+        meter.create_observable_gauge("moorage.loop.lag.longest", [lambda _: [Observation(LOOP.longest())]], "s", "Longest of a minute.")
+        meter.create_observable_counter("moorage.loop.blocked", [lambda _: [Observation(LOOP.blocks)]], "{block}", "Blocks of the loop.")
         meter.create_observable_gauge("moorage.store.up", [self._store_up], "", "Whether the store answers; nothing without a store.")
         meter.create_observable_counter("moorage.seals", [self._seals], "{message}", "Messages sealed with the shared keys.")
         meter.create_observable_gauge("moorage.store.full", [self._store_full], "", "Whether the store had no room when last written to.")
         meter.create_observable_gauge("moorage.store.rings", [self._store_rings], "{mark}", "Others with another ring at our prefix.")
         meter.create_observable_counter("moorage.store.unreadable", [self._store_odd], "{entry}", "Content of the store that was skipped.")
         meter.create_observable_counter(
-            "moorage.log.unkept",
-            [self._store_unkept],
-            "{event}",
-            "Events that a full store did not take; nobody resumes before them.",
+            "moorage.log.unkept", [self._store_unkept], "{event}", "Events that a full store did not take; nobody resumes before them."
         )
         meter.create_observable_up_down_counter(
             "moorage.threads", [self._thread_states], "{thread}", "Plain functions in threads, and calls that wait for one."

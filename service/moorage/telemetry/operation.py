@@ -82,6 +82,13 @@ class Operation:
             self._previous = get_current()
             attach(context)
 
+    def subject(self) -> dict[str, str]:
+        """What the message is about: its method, and the tool or prompt."""
+        subject = {"method": self._method}
+        if self._target is not None:
+            subject["prompt" if self._method == GET_PROMPT else "tool"] = self._target
+        return subject
+
     def finish(self, outcome: Outcome, *, error_code: int | None = None, reason: str | None = None) -> None:
         """End the operation; a second call does nothing.
 
