@@ -29,6 +29,7 @@ from moorage.edge.http import bounded_protocol
 from moorage.errors import SettingsError
 from moorage.lifecycle import supervised
 from moorage.lifecycle.drain import Step, run_drain
+from moorage.lifecycle.loop_guard import guarded_loop
 from moorage.lifecycle.loop_watch import LOOP, LoopWatch
 from moorage.lifecycle.phase import Lifecycle, Phase
 from moorage.lifecycle.side_server import SideServer
@@ -189,9 +190,13 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
 
 @asynccontextmanager
 async def _ending_with_the_service(lifecycle: Lifecycle) -> AsyncGenerator[None, None]:
-    """End the process when what runs beside its requests fails: the server itself would go on without probes, drain and store."""
+    """End the process when what it serves in fails, the team's lifespan: the server would go on without probes, drain and store.
+
+    A task that raises `SystemExit` ends nothing but itself.
+    """
     try:
-        yield
+        with guarded_loop():
+            yield
     except Exception:  # boundary: whoever calls from outside must not find a server that answers and owns nothing
         if lifecycle.phase in (Phase.READY, Phase.DRAINING):
             log.exception("serving.failed", effect="the process ends")

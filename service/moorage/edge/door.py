@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from moorage.edge.bodies import BodyBudget, BodyRefused, declared_bytes
+from moorage.lifecycle.supervised import is_end_of_task
 from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
 from moorage.protocol.refusals import refuse
 from moorage.security.challenge import INVALID
@@ -88,7 +89,9 @@ class Door:
             await refuse(http, refused.refusal)
         except BodyTooLarge:
             await http.respond_error(413, INVALID_REQUEST, "Request body too large")
-        except Exception:  # boundary: one exchange's fault must not reach another, nor the other replica with its words
+        except BaseException as error:  # boundary: one exchange's fault must not reach another, nor the other replica with its words
+            if is_end_of_task(error):
+                raise
             log.exception("http.failed")
             await http.respond_error(500, INTERNAL_ERROR, "Internal server error")
         finally:

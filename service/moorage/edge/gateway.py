@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from moorage.edge.bodies import BodyBudget, BodyRefused, declared_bytes
+from moorage.lifecycle.supervised import is_end_of_task
 from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
 from moorage.protocol.refusals import refuse
 from moorage.security.challenge import Challenge
@@ -76,7 +77,9 @@ class Gateway:
             await self._serve(http)
         except ClientLeft:
             http.ended = True
-        except Exception:  # boundary: one exchange's fault must not reach another, nor the client with its words
+        except BaseException as error:  # boundary: one exchange's fault must not reach another, nor the client with its words
+            if is_end_of_task(error):
+                raise
             log.exception("http.failed")
             await http.respond_error(500, INTERNAL_ERROR, "Internal server error")
         finally:

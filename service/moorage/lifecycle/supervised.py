@@ -143,15 +143,15 @@ async def _contain(name: TaskName, work: Callable[[], Awaitable[T]]) -> T:
 def is_end_of_task(error: BaseException) -> bool:
     """Whether an exception ends the running task from outside: it was cancelled, or its coroutine is being closed.
 
-    A `CancelledError` of a task that nobody has cancelled came from something that it awaited: a fault of the work like any other.
+    A `CancelledError` of a task that nobody has cancelled came from something that it awaited: a fault of the work like any other. To be
+    asked in the frame that has caught the exception.
     """
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # the loop is gone, and what was left in it is being closed
-        task = None
+    if isinstance(error, GeneratorExit):  # from outside, it was thrown into the very frame that handles it
+        return error.__traceback__ is None or error.__traceback__.tb_next is None
     if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
         return task is None or task.cancelling() > 0
-    return isinstance(error, GeneratorExit) and task is None
+    return False
 
 
 class Scope:

@@ -18,8 +18,10 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.jsonrpc_dispatcher import handler_exception_to_error_data
 from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, ErrorData
 
+from moorage.lifecycle.supervised import is_end_of_task
 from moorage.protocol import orphans
-from moorage.protocol.encoding import encode_answer, error_object, sse_frame
+from moorage.protocol.boundary import answer_failed, answerable, internal_error
+from moorage.protocol.encoding import encode_answer, error_object, sse_event, sse_frame
 from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.messages import NotificationMessage, ReplyMessage, RequestMessage
 from moorage.protocol.reader import Reader
@@ -39,6 +41,7 @@ REQUEST_CANCELLED: Final = -32800
 
 _SUBSCRIBE: Final = "resources/subscribe"
 _UNSUBSCRIBE: Final = "resources/unsubscribe"
+_MOST_LOGGED: Final = 100
 
 Addressed = RequestMessage | NotificationMessage | ReplyMessage
 
@@ -76,10 +79,18 @@ class Dispatcher:
                     await http.respond_error(400, INVALID_REQUEST, reason, request_id=message.id)
                     return
                 call = self.call(http, session, message)
-                await self._respond(call, message, await self.run(call, message))
+                try:
+                    await self._respond(call, message, await self.run(call, message))
+                except StoreUnavailable as error:
+                    if http.responded:
+                        await self._respond_failed(call, message, error)
+                    raise
+                except BaseException as error:  # boundary: a fault while answering is this call's too
+                    await self._respond_failed(call, message, error)
             case NotificationMessage():
                 await http.respond(202, headers=[session.header])
-                await self._notified(http, session, message)
+                call = SessionCall(session, http, None, None, streams=False, now=self._clock())
+                await self._in_flight.run(call, self._notified(call, session, message))  # a drain waits for it
             case ReplyMessage():
                 await self._replied(http, session, message)
 
@@ -118,8 +129,8 @@ class Dispatcher:
     async def _answer(self, call: SessionCall, message: RequestMessage) -> dict[str, Any]:
         try:
             result = await call.session.runner.on_request(cast("Any", call), message.method, message.params)
-        except Exception as error:  # boundary: a handler's exception becomes its JSON-RPC error
-            known = handler_exception_to_error_data(error)
+        except BaseException as error:  # boundary: a handler's exception becomes its JSON-RPC error
+            known = handler_exception_to_error_data(answerable(error, message.method))
             if known is None:
                 log.exception("mcp.handler_failed", method=message.method)
                 known = ErrorData(code=INTERNAL_ERROR, message="Internal server error")
@@ -132,12 +143,23 @@ class Dispatcher:
             answer = error_answer(message.id, ErrorData(code=CONNECTION_CLOSED, message="The server is shutting down"))
         if call.feed is not None:
             await self._end_stream(call, call.feed, answer)
-        elif answer is None:
-            return  # what is resumable has a feed
-        elif http.streaming:
+        if answer is None or http.ended or (call.feed is not None and (call.reader is None or call.client_gone)):
+            return  # what is resumable has a feed, and whoever reads one has the answer from there
+        if http.streaming:
             await http.write(sse_frame(encode_answer(answer)), last=True)
         else:
             await http.respond(200, encode_answer(answer), [call.session.header])
+
+    @staticmethod
+    async def _respond_failed(call: SessionCall, message: RequestMessage, error: BaseException) -> None:
+        """Answer with an internal error what could not be answered otherwise, on whatever the client reads."""
+        if not is_end_of_task(error) and call.feed is not None:
+            call.session.feeds.pop(call.feed.name, None)
+        if not is_end_of_task(error) and call.reader is not None:
+            call.reader.put(sse_event(internal_error(message.id)))
+            call.reader.end(b"")
+            await call.reader.wait_closed()
+        await answer_failed(call.http, error, message.id, message.method, [call.session.header])
 
     @staticmethod
     async def _end_stream(call: SessionCall, feed: Feed, answer: dict[str, Any] | None) -> None:
@@ -161,16 +183,23 @@ class Dispatcher:
         reason = f"Nobody here asked request {message.id!r}: the replica that did is gone, or it is another one and there is no store"
         await http.respond_error(400, INVALID_REQUEST, reason)
 
-    async def _notified(self, http: HttpExchange, session: Session, message: NotificationMessage) -> None:
+    async def _notified(self, call: SessionCall, session: Session, message: NotificationMessage) -> None:
+        try:
+            await self._notify(call, session, message)
+        except BaseException as error:  # boundary: it is answered already, so that nobody but the log can hear of it
+            if is_end_of_task(error):
+                raise
+            log.exception("mcp.notification_failed", method=message.method[:_MOST_LOGGED])
+
+    async def _notify(self, call: SessionCall, session: Session, message: NotificationMessage) -> None:
         params = message.params or {}
         if message.method == "notifications/cancelled":
             request_id = as_request_id(params.get("requestId"))
-            call = session.calls.get(coerce_request_id(request_id)) if request_id is not None else None
-            if call is not None:
-                call.end(MCPError(code=REQUEST_CANCELLED, message="Request cancelled"))
+            running = session.calls.get(coerce_request_id(request_id)) if request_id is not None else None
+            if running is not None:
+                running.end(MCPError(code=REQUEST_CANCELLED, message="Request cancelled"))
         elif message.method == "notifications/progress":
             await session.questions.progressed(params)
-        call = SessionCall(session, http, None, None, streams=False, now=self._clock())
         await session.runner.on_notify(cast("Any", call), message.method, message.params)
 
     async def _watch(self, session: Session, message: RequestMessage) -> Refusal | None:

@@ -248,7 +248,7 @@ class HttpExchange:
         """An exchange of the same caller that nobody answers to: for work that goes on without a client."""
         scope = {**self.scope, "method": "POST"}
         scope.pop(SCOPE_KEY, None)
-        twin = HttpExchange(scope, _silence, _drop, self.headers, self.observed.observer.exchange(scope, self.headers))
+        twin = HttpExchange(scope, _silence, _drop, self.headers, self.observed.observer.rerun(scope, self.headers))
         twin.principal, twin.session_id, twin.ended = self.principal, self.session_id, True
         return twin
 

@@ -29,6 +29,7 @@ from mcp_types.version import LATEST_MODERN_VERSION
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 
+from moorage.lifecycle.supervised import is_end_of_task
 from moorage.protocol import sdk
 from moorage.protocol.encoding import is_plain
 from moorage.protocol.inbound import Envelopes, Inbound
@@ -108,8 +109,8 @@ class HotTools:
             result = await tool.run(inbound.params.get("arguments") or {}, cast("Any", None), convert_result=True)
         except MCPError:
             raise
-        except Exception as error:  # boundary: a tool's failure is a result of its call
-            result = failed_result(tool.name, error)
+        except BaseException as error:  # boundary: a tool's failure is a result of its call
+            result = failed_result(tool.name, _as_tool_error(tool.name, error))
         wire = plain_result(result) if type(result) is CallToolResult else None
         if wire is not None:
             wire["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
@@ -136,6 +137,17 @@ class HotTools:
         if plan is None or plan.tool is not tool or plan.schema is not tool.parameters:
             plan = self._plans[name] = Plan.of(tool)
         return plan
+
+
+def _as_tool_error(name: str, error: BaseException) -> Exception:
+    """What the SDK would have made of an exception that it lets through: `SystemExit` and its like, or a subtask's cancellation."""
+    if isinstance(error, Exception):
+        return error
+    if is_end_of_task(error):
+        raise error
+    unexpected = UnexpectedToolError(f"Error executing tool {name}")
+    unexpected.__cause__ = error
+    return unexpected
 
 
 def failed_result(name: str, error: Exception) -> CallToolResult:

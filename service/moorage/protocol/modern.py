@@ -33,13 +33,14 @@ from mcp_types.version import LATEST_MODERN_VERSION
 from moorage.lifecycle.heap import rest_collector_this_turn
 from moorage.protocol import sdk
 from moorage.protocol.accept import Accepts
+from moorage.protocol.boundary import answer_failed, answerable
 from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.call import Call, InFlight
 from moorage.protocol.encoding import Unwritable, encode_answer, error_object, sse_frame, unwritable
 from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.hot import HotTools
 from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
-from moorage.protocol.observation import Observed, finish_failed, is_encoding_fault, outcome_of
+from moorage.protocol.observation import Observed, is_encoding_fault, outcome_of
 from moorage.protocol.refusals import CLOSING, Refusal, RefusedError, again_headers, refuse
 
 if TYPE_CHECKING:
@@ -110,20 +111,23 @@ class ModernEndpoint:
         if refusal is not None:
             await refuse(http, refusal, inbound.id)
             return
-        call = Call(http, inbound.id, inbound.progress_token, streams=listens or not self._json_responses, now=self._clock())
-        if listens:
-            await self._listen(call, inbound)
-            return
-        work = self._hot.prepare(call, inbound) if self._hot is not None and inbound.method == "tools/call" else None
-        if work is None:
-            answer = await self._in_flight.run(call, self._answer(inbound, self._kernel(call, inbound)))
-        else:
-            answer = await self._in_flight.run(call, self._observe(http, inbound, work))
-        if answer is None and not call.client_gone:
-            answer = self._failed(inbound.id, call.ended_because or _shutting_down())
-        if answer is not None:
-            status, message = answer
-            await self._respond(http, status, message)
+        try:
+            call = Call(http, inbound.id, inbound.progress_token, streams=listens or not self._json_responses, now=self._clock())
+            if listens:
+                await self._listen(call, inbound)
+                return
+            work = self._hot.prepare(call, inbound) if self._hot is not None and inbound.method == "tools/call" else None
+            if work is None:
+                answer = await self._in_flight.run(call, self._answer(inbound, self._kernel(call, inbound)))
+            else:
+                answer = await self._in_flight.run(call, self._observe(http, inbound, work))
+            if answer is None and not call.client_gone:
+                answer = self._failed(inbound.id, call.ended_because or _shutting_down())
+            if answer is not None:
+                status, message = answer
+                await self._respond(http, status, message)
+        except BaseException as error:  # boundary: a fault while answering is this call's too
+            await answer_failed(http, error, inbound.id, inbound.method)
 
     def _refuses_stream(self, http: HttpExchange) -> Refusal | None:
         return self._budgets.refuses_stream(http) if self.accepting else CLOSING
@@ -158,10 +162,7 @@ class ModernEndpoint:
         try:
             result = await work()
         except BaseException as error:
-            finish_failed(operation, error)
-            if not isinstance(error, Exception):
-                raise
-            return self._failed(inbound.id, error)
+            return self._failed(inbound.id, self._observed.finish_raised(operation, inbound.method, inbound.params, error))
         operation.finish(outcome_of(result))
         return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": result}
 
@@ -181,8 +182,8 @@ class ModernEndpoint:
     async def _answer(self, inbound: Inbound, work: Awaitable[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
         try:
             return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": await work}
-        except Exception as error:  # boundary: a handler's exception becomes its JSON-RPC error
-            return self._failed(inbound.id, error)
+        except BaseException as error:  # boundary: a handler's exception becomes its JSON-RPC error
+            return self._failed(inbound.id, answerable(error, inbound.method))
 
     @staticmethod
     def _failed(request_id: str | int | None, error: Exception) -> tuple[int, dict[str, Any]]:
@@ -224,7 +225,12 @@ class ModernEndpoint:
             return
         call = Call(http, None, None, streams=False, now=self._clock())
         call.watched = True  # the SDK's endpoint watches for itself
-        if await self._in_flight.run(call, self._served_by_sdk(http)) is not None:
+        try:
+            served = await self._in_flight.run(call, self._served_by_sdk(http))
+        except BaseException as error:  # boundary: what the SDK's endpoint lets through, such as SystemExit in a group
+            await answer_failed(http, error, _bounded_id(http.body), "_OTHER")
+            return
+        if served is not None:
             return
         if call.ended_because is not None:
             late = call.ended_because.error.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast
 
-import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from moorage.protocol import sdk
+from moorage.protocol.boundary import answerable
 from moorage.protocol.encoding import unwritable
 from moorage.protocol.exchange import SCOPE_KEY, HttpExchange
 from moorage.protocol.refusals import RefusedError
@@ -73,15 +73,17 @@ class Observed(ServerMiddleware[Any]):
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Observe one message; a nested message of the same exchange (the SDK's own look-ups) passes through."""
         http = _exchange_of(ctx)
-        if http is None or http.operation is not None:
-            return await call_next(ctx)
         params = cast("Mapping[str, Any]", ctx.params or {})
+        if http is None or http.operation is not None:
+            try:
+                return await call_next(ctx)
+            except BaseException as error:
+                raise answerable(error, ctx.method, _named(params)) from error.__cause__
         operation = self.begin(http, ctx.method, params, ctx.request_id, ctx.protocol_version)
         try:
             result = await call_next(ctx)
         except BaseException as error:
-            known = _in_protocol_words(ctx.method, error)
-            finish_failed(operation, known)
+            known = self.finish_raised(operation, ctx.method, params, error)
             if known is error:
                 raise
             raise known from error
@@ -119,6 +121,17 @@ class Observed(ServerMiddleware[Any]):
             or self._server.get_notification_handler(method) is not None
         )
 
+    @staticmethod
+    def finish_raised(operation: Operation, method: str, params: Mapping[str, Any], error: BaseException) -> Exception:
+        """Close the operation of a message whose handler raised; returns what its caller is to hear, and raises what ends the task."""
+        try:
+            known = _in_protocol_words(method, answerable(error, method, _named(params)))
+        except BaseException:
+            operation.finish("cancelled")
+            raise
+        finish_failed(operation, known)
+        return known
+
     def _learn(self, method: str, params: Mapping[str, Any]) -> None:
         name = params.get("name")
         if method in {"tools/call", "prompts/get"} and isinstance(name, str):
@@ -136,11 +149,9 @@ def outcome_of(result: Any) -> Outcome:
             return "ok"
 
 
-def finish_failed(operation: Operation, error: BaseException) -> None:
+def finish_failed(operation: Operation, error: Exception) -> None:
     """Close the operation of a message whose handler raised."""
-    if isinstance(error, anyio.get_cancelled_exc_class()):
-        operation.finish("cancelled")
-    elif isinstance(error, RefusedError):
+    if isinstance(error, RefusedError):
         operation.finish("error", error_code=error.error.code, reason=error.refusal.reason)
     elif isinstance(error, MCPError):
         operation.finish("error", error_code=error.error.code)
@@ -157,7 +168,11 @@ def is_encoding_fault(error: BaseException) -> TypeGuard[Exception]:
     )
 
 
-def _in_protocol_words(method: str, error: BaseException) -> BaseException:
+def _named(params: Mapping[str, Any]) -> object:
+    return params.get("name") or params.get("uri")
+
+
+def _in_protocol_words(method: str, error: Exception) -> Exception:
     """Say what the SDK reports as an internal error without a word.
 
     That is a prompt or an argument that the caller got wrong, and a result that cannot be written.

@@ -110,9 +110,13 @@ class Reader:
                     self.end()
                 await self._flush()
         finally:
-            self.ended = self.closed = True
-            if self._closing is not None:
-                self._closing.set()
+            self.close()
+
+    def close(self) -> None:
+        """Nothing will be written any more: it has served, or what serves it has failed."""
+        self.ended = self.closed = True
+        if self._closing is not None:
+            self._closing.set()
 
     async def _flush(self) -> None:
         batch, self._queue, self._bytes = b"".join(self._queue), [], 0

@@ -109,7 +109,12 @@ class SessionCall(Call):
             await reader.serve([session.header], session.around.ping_seconds, age)
             feed.detach(reader)
 
-        session.around.background.contained("answer-stream", serve, on_fault=self.fail)
+        def failed() -> None:
+            feed.detach(reader)
+            reader.close()  # or the answer would wait for it
+            self.fail()
+
+        session.around.background.contained("answer-stream", serve, on_fault=failed)
 
     def _seen_already(self, message: Mapping[str, Any]) -> bool:
         if self.floor is None or message.get("method") != "notifications/progress":

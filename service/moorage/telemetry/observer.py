@@ -42,6 +42,10 @@ class Observer:
         """Begin to watch an HTTP exchange; its `finish` must be called, whatever happens."""
         return Exchange(self, scope, headers)
 
+    def rerun(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Exchange:
+        """Begin to watch work that goes on without a client: its messages are observed, and no HTTP request is counted or traced."""
+        return Exchange(self, scope, headers, is_request=False)
+
 
 class Exchange:
     """One HTTP request and its answer.
@@ -55,6 +59,7 @@ class Exchange:
 
     __slots__ = (
         "_finished",
+        "_is_request",
         "_kind",
         "_messages",
         "_method",
@@ -70,12 +75,13 @@ class Exchange:
         "span_context",
     )
 
-    def __init__(self, observer: Observer, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, observer: Observer, scope: Scope, headers: Mapping[bytes, bytes], *, is_request: bool = True) -> None:
         self._started = perf_counter()
         self.observer = observer
         self._method = known_method(scope["method"])
         self._scheme = "https" if scope.get("scheme") == "https" else "http"
         self._finished = False
+        self._is_request = is_request
         self._kind: str | None = None
         self._messages = 0
         self.http_version = known_http_version(scope.get("http_version", "1.1"))
@@ -83,13 +89,14 @@ class Exchange:
         self.peer: str | None = client[0] if client else None
         self.principal: str | None = None
         self.reason: str | None = None
-        observer.instruments.request_started(self._method, self._scheme)
+        if is_request:
+            observer.instruments.request_started(self._method, self._scheme)
         traceparent = headers.get(b"traceparent")
         parent = None if traceparent is None else remote_parent(traceparent, headers.get(b"tracestate"))
         self.context: Context = NOTHING if parent is None else context_of(parent)
         self.span_context: SpanContext = INVALID_SPAN_CONTEXT if parent is None else parent
         self._span: Span | None = None
-        if observer.tracing:
+        if observer.tracing and is_request:
             name = "HTTP /mcp" if self._method == OTHER else self._method + " /mcp"
             self._span = span = observer.tracer.start_span(name, self.context, SpanKind.SERVER)
             if span.is_recording():  # and only then: our sampler does not ask for attributes
@@ -133,6 +140,8 @@ class Exchange:
         if self._finished:
             return
         self._finished = True
+        if not self._is_request:
+            return
         seconds = perf_counter() - self._started
         instruments = self.observer.instruments
         if streamed:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 from mcp.server.lowlevel.server import Server
-from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, PaginatedRequestParams, TextContent, Tool
+from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, NotificationParams, PaginatedRequestParams, TextContent, Tool
 
 from moorage.app import create_app
 from moorage.settings import Settings
 from tests.comparison.wire import lifespan
-from tests.unit.edge.conftest import Harbour
+from tests.events import written
+from tests.unit.edge.conftest import Harbour, header
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +33,7 @@ def harbour() -> Harbour:
         return CallToolResult(content=[TextContent(type="text", text="released")])
 
     server = Server("low", on_list_tools=tools, on_call_tool=call)
-    settings = Settings.model_validate({"admin": {"port": 0}, "logs": {"level": "error"}})
+    settings = Settings.model_validate({"admin": {"port": 0}, "logs": {"level": "info"}})
     return Harbour(create_app(settings, server), arrived, release)
 
 
@@ -61,3 +63,53 @@ async def test_what_a_drain_gives_up_is_answered(arguments: dict[str, str]) -> N
             await low.app.state.service.cancel_calls()
         await call.finished()
         assert json.loads(call.body)["error"]["message"] == "The server is shutting down"
+
+
+async def test_a_drain_waits_for_the_handler_of_a_notification() -> None:
+    low = harbour()
+
+    async def rooted(ctx: Any, params: NotificationParams | None) -> None:
+        low.arrived.set()
+        await low.release.wait()
+
+    low.app.state.service.server.add_notification_handler("notifications/roots/list_changed", NotificationParams, rooted)
+    async with lifespan(low.app):
+        session = header(await low.session(), "mcp-session-id")
+        assert session is not None
+        await low.legacy(session, {"method": "notifications/initialized"}).finished()
+        told = low.legacy(session, {"method": "notifications/roots/list_changed"})
+        service = low.app.state.service
+        with anyio.fail_after(5):
+            await low.arrived.wait()
+            assert await told.started() == 202
+            assert service.in_flight.calls == 1
+            drained = asyncio.create_task(service.finish_calls())
+            await asyncio.sleep(0)
+            assert not drained.done()
+            low.release.set()
+            await drained
+        await told.finished()
+
+
+@pytest.mark.parametrize("make", [lambda: SystemExit(3), lambda: ValueError("broken"), lambda: asyncio.CancelledError()])
+async def test_a_handler_of_a_notification_that_raises_anything_ends_nothing(make: Callable[[], BaseException]) -> None:
+    low = harbour()
+
+    async def rooted(ctx: Any, params: NotificationParams | None) -> None:
+        raise make()
+
+    low.app.state.service.server.add_notification_handler("notifications/roots/list_changed", NotificationParams, rooted)
+    async with lifespan(low.app):
+        session = header(await low.session(), "mcp-session-id")
+        assert session is not None
+        await low.legacy(session, {"method": "notifications/initialized"}).finished()
+        with written() as events:
+            told = low.legacy(session, {"method": "notifications/roots/list_changed"})
+            with anyio.fail_after(5):
+                await told.finished()
+        assert told.status == 202
+        assert [event["outcome"] for event in events if event["event"] == "mcp.request"] == ["error"]
+        assert [event for event in events if event["level"] == "error"]
+        ping = low.legacy(session, {"id": 1, "method": "ping"})
+        await ping.finished()
+        assert ping.status == 200

@@ -355,3 +355,15 @@ def test_the_environment_names_the_service_before_its_server_and_the_settings_be
     assert (attributes["service.name"], attributes["service.instance.id"]) == ("from-environment", "mine")
     assert attributes["deployment.environment.name"] == "test"
     assert describe({}, setting="from-settings", service_name="quickstart", version="1").attributes["service.name"] == "from-settings"
+
+
+def test_a_call_that_runs_again_without_its_client_is_a_message_and_no_http_request(recorded: Any) -> None:
+    exchange = recorded.observer.rerun(SCOPE, HEADERS)
+    begin(exchange).finish("ok")
+    exchange.finish(200)
+    assert [span.name for span in recorded.spans] == ["tools/call add"]
+    assert recorded.spans[0].parent is None
+    assert [event["event"] for event in recorded.events] == ["mcp.request"]
+    assert [point.count for point in recorded.points("mcp.server.operation.duration")] == [1]
+    assert recorded.points("http.server.request.duration") == []
+    assert [point.value for point in recorded.points("http.server.active_requests")] == [0]

@@ -1,0 +1,294 @@
+"""A fault in every named piece of background work and in every step of a call, alone and with a store, in both eras.
+
+For each: what the caller hears, what log, metric and readiness say, and that the process serves on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import pytest
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+
+import moorage.app
+from moorage.app import MoorageApp, create_app
+from moorage.lifecycle.supervised import FAULTS
+from moorage.protocol.call import Call, InFlight
+from moorage.protocol.dispatch import Dispatcher
+from moorage.protocol.exchange import HttpExchange
+from moorage.protocol.feed import Feed
+from moorage.protocol.modern import ModernEndpoint
+from moorage.protocol.notices import Notices
+from moorage.protocol.reader import Reader
+from moorage.protocol.replication import Replication
+from moorage.protocol.service import McpService
+from moorage.protocol.session_call import SessionCall
+from moorage.settings import Settings
+from moorage.store.bus import Bus
+from moorage.store.owners import Owner
+from tests.comparison.wire import Exchange, lifespan
+from tests.events import written
+from tests.integration.shared.conftest import holds
+from tests.services import Redis, sealing_key
+from tests.unit.edge.conftest import Harbour, header
+
+pytestmark = pytest.mark.anyio
+
+FAULTS_OF: dict[str, Callable[[], BaseException]] = {
+    "RuntimeError": lambda: RuntimeError("injected"),
+    "RecursionError": lambda: RecursionError("injected"),
+    "SystemExit": lambda: SystemExit(3),
+}
+RESTARTED: dict[str, tuple[Any, str]] = {
+    "api-keys": (moorage.app, "_watch_keys"),
+    "call-ticker": (InFlight, "_tick_forever"),
+    "notices": (Notices, "deliver_forever"),
+    "sessions-tend": (McpService, "_tend_forever"),
+    "side-server": (uvicorn.Server, "main_loop"),
+    "store-beat": (Owner, "beat_forever"),
+    "store-bus": (Bus, "listen_forever"),
+    "store-policy": (Replication, "_look_around"),
+    "threads": (moorage.app, "_end_without_threads"),
+}
+OF_A_STORE = {"store-beat", "store-bus", "store-policy"}
+
+
+def test_the_matrix_has_every_piece_of_work_that_the_service_restarts() -> None:
+    source = Path(moorage.app.__file__).parent
+    named = {name for path in source.rglob("*.py") for name in re.findall(r'\.restarted\(\s*"([a-z-]+)"', path.read_text())}
+    assert named == set(RESTARTED)
+
+
+@asynccontextmanager
+async def serving(store: Mapping[str, Any] | None) -> AsyncIterator[Harbour]:
+    server = MCPServer("harbour", version="1")
+    base: dict[str, Any] = {"admin": {"port": 0}, "relay": {"port": 0}, "logs": {"level": "error"}, "http": {"ping_seconds": 1}}
+    if store is not None:
+        base |= {"store": store, "security": {"sealing_keys": sealing_key()}}
+    harbour = Harbour(create_app(Settings.model_validate(base), server))
+    release = harbour.release
+
+    @server.tool()
+    async def wait(ctx: Context[Any, Any]) -> str:
+        harbour.arrived.set()
+        await release.wait()
+        return str(ctx.request_id)
+
+    @server.tool()
+    async def reports(ctx: Context[Any, Any]) -> str:
+        await ctx.report_progress(1, 2)
+        harbour.arrived.set()
+        await release.wait()
+        return "done"
+
+    @server.tool()
+    async def fails() -> str:
+        raise ValueError("refused")
+
+    @server.tool()
+    async def quick() -> str:
+        return "done"
+
+    async with lifespan(harbour.app):
+        yield harbour
+
+
+@pytest.fixture(params=["alone", "shared"])
+def store(request: pytest.FixtureRequest, redis: Redis) -> Mapping[str, Any] | None:
+    return {"url": redis.url, "prefix": uuid4().hex[:8]} if request.param == "shared" else None
+
+
+def raise_once(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, make: Callable[[], BaseException]) -> None:
+    """Have a coroutine function raise when it is called for the first time."""
+    original, raised = getattr(where, name), []
+
+    async def once(*args: Any, **kwargs: Any) -> Any:
+        if not raised:
+            raised.append(1)
+            raise make()
+        return await original(*args, **kwargs)
+
+    monkeypatch.setattr(where, name, once)
+
+
+async def last_message(exchange: Exchange) -> dict[str, Any]:
+    """The last message of a response that has ended."""
+    with anyio.fail_after(15):
+        await exchange.finished()
+    text = exchange.body.decode()
+    if text.startswith("{"):
+        return json.loads(text)
+    return [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:") and line[5:].strip()][-1]
+
+
+async def begin(harbour: Harbour, era: str, tool: str, request_id: int = 1) -> Exchange:
+    """Begin a call."""
+    if era == "modern":
+        return harbour.modern(tool)
+    session = header(await harbour.session(), "mcp-session-id")
+    assert session is not None
+    params = {"name": tool, "arguments": {}, "_meta": {"progressToken": "p"}}
+    return harbour.legacy(session, {"id": request_id, "method": "tools/call", "params": params})
+
+
+async def assert_serves(harbour: Harbour) -> None:
+    for era in ("modern", "legacy"):
+        message = await last_message(await begin(harbour, era, "quick"))
+        assert message["result"]["content"][0]["text"] == "done"
+
+
+def told_by_readiness(app: MoorageApp) -> str:
+    return moorage.app._notes(app)["background"]() or ""
+
+
+def counted(app: MoorageApp, name: str) -> int:
+    text = app.state.telemetry.render_metrics()[1].decode()
+    line = next(line for line in text.splitlines() if line.startswith(f'moorage_background_faults_total{{moorage_task="{name}"}}'))
+    return int(float(line.split()[1]))
+
+
+@pytest.mark.parametrize("kind", FAULTS_OF)
+@pytest.mark.parametrize("name", RESTARTED)
+async def test_work_that_has_to_go_on_runs_again_and_log_metric_and_readiness_tell(
+    name: str, kind: str, redis: Redis, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store is None and name in OF_A_STORE:
+        store = {"url": redis.url, "prefix": uuid4().hex[:8]}
+    FAULTS._latest.clear()
+    before = FAULTS.counts[name]  # type: ignore[index]
+    raise_once(monkeypatch, *RESTARTED[name], FAULTS_OF[kind])
+    async with serving(store) as harbour:
+        await holds(lambda: FAULTS.counts[name] == before + 1)  # type: ignore[index]
+        assert f"{name} failed ({kind}" in told_by_readiness(harbour.app)
+        assert counted(harbour.app, name) == before + 1
+        await assert_serves(harbour)
+
+
+@pytest.mark.parametrize("kind", FAULTS_OF)
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize(("task", "where", "method"), [("call-watch", InFlight, "_watch"), ("call-ping", Call, "ping")])
+async def test_a_fault_beside_a_call_ends_that_call_with_an_answer(
+    task: str, where: Any, method: str, era: str, kind: str, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = FAULTS.counts[task]  # type: ignore[index]
+    if task == "call-ping" and store is not None:
+        monkeypatch.setattr(
+            SessionCall, "ping", Call.ping
+        )  # a stream in the log has readers, and they ping: the ticker's ping is the base's
+    raise_once(monkeypatch, where, method, FAULTS_OF[kind])
+    if task == "call-ping":  # of a session's own ping a store makes nothing: a stream in the log has readers, and they ping
+        monkeypatch.setattr(SessionCall, "ping", Call.ping)
+    async with serving(store) as harbour:
+        with written() as events:
+            message = await last_message(await begin(harbour, era, "reports"))
+        assert (message["id"], message["error"]["code"]) == (1, -32603)
+        assert FAULTS.counts[task] == before + 1  # type: ignore[index]
+        assert [event["task"] for event in events if event["event"] == "background.failed"] == [task]
+        harbour.release.set()
+        await assert_serves(harbour)
+
+
+STEPS: dict[str, tuple[Any, str]] = {
+    "early-open": (SessionCall, "open_early"),
+    "answer-stream": (Reader, "serve"),
+    "event": (Feed, "_append"),
+    "end-of-stream": (Dispatcher, "_end_stream"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS_OF)
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_fault_in_a_step_of_a_call_with_a_log_is_answered(
+    step: str, kind: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_once(monkeypatch, *STEPS[step], FAULTS_OF[kind])
+    async with serving({"url": redis.url, "prefix": uuid4().hex[:8]}) as harbour:
+        exchange = await begin(harbour, "legacy", "wait" if step == "early-open" else "reports")
+        if step in ("end-of-stream", "event"):
+            harbour.release.set()
+        message = await last_message(exchange)
+        assert message["id"] == 1
+        assert message.get("error", {}).get("code") == -32603 or message["result"]["isError"]
+        harbour.release.set()
+        await assert_serves(harbour)
+
+
+@pytest.mark.parametrize("kind", FAULTS_OF)
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_fault_while_answering_is_answered(
+    era: str, kind: str, streamed: bool, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, name = (ModernEndpoint, "_respond") if era == "modern" else (Dispatcher, "_respond")
+    async with serving(store) as harbour:
+        harbour.release.set()
+        raise_once_static(monkeypatch, where, name, FAULTS_OF[kind])
+        message = await last_message(await begin(harbour, era, "reports" if streamed else "quick"))
+        assert (message["id"], message["error"]["code"]) == (1, -32603)
+        await assert_serves(harbour)
+
+
+def raise_once_static(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, make: Callable[[], BaseException]) -> None:
+    """The same, for what is looked up on an instance: a static method stays one."""
+    static = isinstance(vars(where)[name], staticmethod)
+    raise_once(monkeypatch, where, name, make)
+    if static:
+        monkeypatch.setattr(where, name, staticmethod(getattr(where, name)))
+
+
+@pytest.mark.parametrize("kind", FAULTS_OF)
+async def test_the_handler_of_a_notification_that_raises_is_told_in_the_log_and_ends_nothing(
+    kind: str, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_once(monkeypatch, Dispatcher, "_notify", FAULTS_OF[kind])
+    async with serving(store) as harbour:
+        session = header(await harbour.session(), "mcp-session-id")
+        assert session is not None
+        with written() as events:
+            told = harbour.legacy(session, {"method": "notifications/initialized"})
+            await told.finished()
+            await holds(lambda: not harbour.app.state.service.in_flight.calls)
+        assert told.status == 202
+        assert [event["event"] for event in events if event["level"] == "error"] == ["mcp.notification_failed"]
+        await assert_serves(harbour)
+
+
+async def test_a_claim_that_fails_is_its_requests_error(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    from moorage.store.sessions import SessionStore
+
+    async with serving({"url": redis.url, "prefix": uuid4().hex[:8]}) as harbour:
+        session = header(await harbour.session(), "mcp-session-id")
+        assert session is not None
+        harbour.app.state.service._the_legacy.home.lapse()
+        raise_once(monkeypatch, SessionStore, "claim", FAULTS_OF["SystemExit"])
+        before = FAULTS.counts["session-claim"]
+        failed = harbour.legacy(session, {"id": 1, "method": "ping"})
+        await failed.finished()
+        assert failed.status == 500
+        assert FAULTS.counts["session-claim"] == before + 1
+        again = harbour.legacy(session, {"id": 2, "method": "ping"})
+        await again.finished()
+        assert again.status == 200
+
+
+async def test_a_client_watch_that_fails_ends_the_get_stream_alone(
+    store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store) as harbour:
+        session = header(await harbour.session(), "mcp-session-id")
+        assert session is not None
+        raise_once(monkeypatch, HttpExchange, "disconnected", FAULTS_OF["RuntimeError"])
+        before = FAULTS.counts["client-watch"]
+        stream = harbour.open("GET", {"mcp-session-id": session, "accept": "text/event-stream"})
+        with anyio.fail_after(10):
+            await stream.finished()
+        assert FAULTS.counts["client-watch"] == before + 1
+        await assert_serves(harbour)

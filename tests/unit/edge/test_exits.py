@@ -1,0 +1,173 @@
+"""Whatever a handler raises is its call's own error: with the call's id, CORS headers and one log event, and the process lives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from moorage.app import create_app
+from moorage.settings import Settings
+from tests.comparison.wire import Exchange, lifespan
+from tests.events import written
+from tests.unit.edge.conftest import HEAD, MODERN, Harbour, header
+from tests.unit.edge.raising import RAISED, WAYS, Middleware, server
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN = "https://app.example.com"
+
+
+def _is_no_fault(way: str, what: str) -> bool:
+    return (what == "cancelled" and way.endswith("group")) or (what == "generator" and way in ("thread", "sync"))
+
+
+# A cancelled child is no failure of its group. Of a thread GeneratorExit is thrown into the awaiting task as its own end: the frames close.
+RAISED_BY = {way: [what for what in RAISED if not _is_no_fault(way, what)] for way in [*WAYS, "sync"]}
+LOGGED = {"mcp.tool_failed", "mcp.handler_failed", "mcp.answer_failed", "http.failed"}
+
+
+@asynccontextmanager
+async def serving(json_responses: bool = False, middleware: str | None = None) -> AsyncIterator[Harbour]:
+    mcp = server()
+    settings = Settings.model_validate(
+        {
+            "admin": {"port": 0},
+            "logs": {"level": "info"},
+            "security": {"allowed_origins": [ORIGIN]},
+            "http": {"json_responses": json_responses},
+        }
+    )
+    if middleware is not None:
+        mcp._lowlevel_server.middleware.append(Middleware(middleware))
+    harbour = Harbour(create_app(settings, mcp))
+    async with lifespan(harbour.app):
+        yield harbour
+
+
+async def ask(harbour: Harbour, era: str, method: str, params: Mapping[str, Any]) -> Exchange:
+    """One request of an era, from a browser's page, to its end."""
+    if era == "legacy":
+        session = header(await harbour.session(), "mcp-session-id")
+        assert session is not None
+        message = {"id": 7, "method": method, "params": {**params, "_meta": {"progressToken": "p"}}}
+        exchange = harbour.legacy(session, message, {"origin": ORIGIN})
+    else:
+        name = params.get("name") or params.get("uri")
+        meta = {
+            "progressToken": "p",
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        # a name that the recognised path does not take as it is sends the request to the SDK's own endpoint
+        routing = {"mcp-protocol-version": MODERN, "mcp-method": method, **({"mcp-name": name} if name else {})}
+        if era == "replayed":
+            routing["accept"] = " application/json , text/event-stream "
+            routing["content-type"] = " application/json"
+        body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": {**params, "_meta": meta}}
+        exchange = harbour.open("POST", {**HEAD, **routing, "origin": ORIGIN}, body)
+    with anyio.fail_after(10):
+        await exchange.finished()
+    return exchange
+
+
+def last(exchange: Exchange) -> dict[str, Any]:
+    """The last message of a response."""
+    text = exchange.body.decode()
+    if text.startswith("{"):
+        return json.loads(text)
+    return [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:") and line[5:].strip()][-1]
+
+
+def assert_answered(exchange: Exchange, logs: list[Any]) -> None:
+    assert exchange.status == 200, exchange.body
+    message = last(exchange)
+    assert message["id"] == 7
+    assert message.get("error", {}).get("code") == -32603 or message["result"]["isError"] is True
+    assert "a secret" not in exchange.body.decode()
+    assert header(exchange, "access-control-allow-origin") == ORIGIN
+    assert len([entry["event"] for entry in logs if entry["event"] in LOGGED or entry["logger"].startswith("mcp.")]) == 1, logs
+
+
+async def assert_alive(harbour: Harbour, era: str) -> None:
+    exchange = await ask(harbour, era, "tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}})
+    assert last(exchange)["result"]["content"][0]["text"] == "3"
+
+
+@pytest.mark.parametrize("era", ["modern", "replayed", "legacy"])
+@pytest.mark.parametrize("tool", ["plain", "with_context", "after_progress"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_tool_that_raises_anything_in_any_way_is_answered(era: str, tool: str, way: str) -> None:
+    async with serving() as harbour:
+        for what in RAISED_BY[way]:
+            with written() as logs:
+                exchange = await ask(harbour, era, "tools/call", {"name": tool, "arguments": {"way": way, "what": what}})
+            assert_answered(exchange, logs)
+            outcomes = [entry["outcome"] for entry in logs if entry["event"] == "mcp.request" and entry["method"] == "tools/call"]
+            assert outcomes in (["tool_error"], ["error"]), what
+        await assert_alive(harbour, era)
+
+
+@pytest.mark.parametrize("era", ["modern", "replayed", "legacy"])
+@pytest.mark.parametrize("json_responses", [False, True])
+async def test_a_sync_tool_that_raises_anything_in_its_thread_is_answered(era: str, json_responses: bool) -> None:
+    async with serving(json_responses) as harbour:
+        for what in RAISED_BY["sync"]:
+            with written() as logs:
+                exchange = await ask(harbour, era, "tools/call", {"name": "sync", "arguments": {"what": what}})
+            assert_answered(exchange, logs)
+        await assert_alive(harbour, era)
+
+
+@pytest.mark.parametrize("era", ["modern", "replayed", "legacy"])
+async def test_resources_prompts_and_completions_that_raise_anything_are_answered(era: str) -> None:
+    async with serving() as harbour:
+        for what in RAISED:
+            for method, params in (
+                ("resources/read", {"uri": f"raising://{what}"}),
+                ("prompts/get", {"name": "prompt", "arguments": {"what": what}}),
+                ("completion/complete", {"ref": {"type": "ref/prompt", "name": "prompt"}, "argument": {"name": "what", "value": what}}),
+            ):
+                with written() as logs:
+                    exchange = await ask(harbour, era, method, params)
+                assert_answered(exchange, logs)
+        await assert_alive(harbour, era)
+
+
+@pytest.mark.parametrize("era", ["modern", "replayed", "legacy"])
+@pytest.mark.parametrize("what", RAISED)
+async def test_a_middleware_of_the_teams_that_raises_anything_is_answered(era: str, what: str) -> None:
+    async with serving(middleware=what) as harbour:
+        with written() as logs:
+            exchange = await ask(harbour, era, "tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}})
+        assert_answered(exchange, logs)
+
+
+async def test_the_log_names_the_tool_that_raised_an_exit() -> None:
+    async with serving() as harbour:
+        for tool, event, key in (("plain", "mcp.tool_failed", "tool"), ("with_context", "mcp.handler_failed", "name")):
+            with written() as logs:
+                await ask(harbour, "modern", "tools/call", {"name": tool, "arguments": {"way": "frame", "what": "exit"}})
+            assert [entry[key] for entry in logs if entry["event"] == event] == [tool]
+
+
+async def test_a_task_that_a_tool_leaves_behind_cannot_end_the_loops_run() -> None:
+    async with serving() as harbour:
+        ended = asyncio.Event()
+
+        async def leaves() -> None:
+            try:
+                raise SystemExit(3)
+            finally:
+                ended.set()
+
+        task = asyncio.create_task(leaves())
+        await ended.wait()
+        with pytest.raises(RuntimeError, match="only a signal ends the process"):
+            await task
+        await assert_alive(harbour, "modern")
