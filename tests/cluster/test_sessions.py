@@ -130,12 +130,18 @@ async def test_without_a_store_a_position_in_a_stream_is_refused_in_words(open_c
 # ---------------------------------------------------------------- what stands there
 
 
-def test_the_trial_valkey_never_evicts_and_asks_for_its_password(fleet: Release) -> None:
+def test_the_trial_valkey_never_evicts_and_serves_one_user_who_may_not_configure_it(fleet: Release) -> None:
     (pod,) = [p["metadata"]["name"] for p in fleet.objects("pods", "app.kubernetes.io/component=valkey")]
-    told = fleet.kubectl("exec", pod, "--", "valkey-cli", "-e", "config", "get", "maxmemory-policy")
-    assert told.split() == ["maxmemory-policy", "noeviction"]
-    stranger = fleet.target.run("kubectl", "-n", fleet.name, "exec", pod, "--", "env", "REDISCLI_AUTH=wrong", "valkey-cli", "-e", "dbsize")
-    assert "NOAUTH" in stranger.stdout + stranger.stderr
+
+    def asked(*words: str) -> str:
+        said = fleet.target.run("kubectl", "-n", fleet.name, "exec", pod, "--", *words)
+        return said.stdout + said.stderr
+
+    ours = ("valkey-cli", "--user", "moorage", "-e")
+    assert "maxmemory_policy:noeviction" in asked(*ours, "info", "memory")
+    assert "NOPERM" in asked(*ours, "config", "get", "maxmemory-policy")
+    assert "NOAUTH" in asked("env", "REDISCLI_AUTH=wrong", *ours, "dbsize")
+    assert "NOAUTH" in asked("valkey-cli", "-e", "dbsize"), "the default user is off, whatever its password"
 
 
 def test_only_the_pods_of_the_release_are_let_in_to_the_relay_and_to_the_store(fleet: Release) -> None:
