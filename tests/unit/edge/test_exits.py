@@ -15,6 +15,7 @@ from moorage.app import create_app
 from moorage.settings import Settings
 from tests.comparison.wire import Exchange, lifespan
 from tests.events import written
+from tests.services import sealing_key
 from tests.unit.edge.conftest import HEAD, MODERN, Harbour, header
 from tests.unit.edge.raising import RAISED, WAYS, Middleware, server
 
@@ -33,13 +34,18 @@ LOGGED = {"mcp.tool_failed", "mcp.handler_failed", "mcp.answer_failed", "http.fa
 
 
 @asynccontextmanager
-async def serving(json_responses: bool = False, middleware: str | None = None) -> AsyncIterator[Harbour]:
+async def serving(
+    json_responses: bool = False, middleware: str | None = None, store: Mapping[str, Any] | None = None
+) -> AsyncIterator[Harbour]:
     mcp = server()
+    shared: dict[str, Any] = {} if store is None else {"store": store, "relay": {"port": 0}}
+    keys = {} if store is None else {"sealing_keys": sealing_key()}
     settings = Settings.model_validate(
         {
+            **shared,
             "admin": {"port": 0},
             "logs": {"level": "info"},
-            "security": {"allowed_origins": [ORIGIN]},
+            "security": {"allowed_origins": [ORIGIN], **keys},
             "http": {"json_responses": json_responses},
         }
     )
