@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import secrets
+import time
 from typing import Any, Final
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -100,3 +101,17 @@ async def flood(pieces: int, size: int, ctx: Ctx) -> str:
     for piece in range(pieces):
         await ctx.report_progress(piece + 1, pieces, "x" * size)
     return "x" * size
+
+
+@mcp.tool()
+def hang(seconds: float) -> float:
+    """Hold a thread for so long."""
+    time.sleep(seconds)
+    return seconds
+
+
+@mcp.tool()
+async def block(seconds: float) -> float:
+    """Hold up the event loop for so long, as a tool does that waits without await."""
+    time.sleep(seconds)
+    return seconds

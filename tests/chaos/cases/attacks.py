@@ -32,6 +32,7 @@ SLOW = 200
 ENDLESS = 24
 ENTRIES = 1000
 MANY = 900
+HANGING = 100
 FIRST_WAVE_SECONDS = 4
 MOST_ENDLESS_BYTES = 8 * 2**20
 """What one connection may be let send after its answer, the buffers of both sockets (up to 6 MiB on loopback) among it."""
@@ -50,6 +51,9 @@ SHAPE = Shape(
         ("SESSIONS__MAX_SESSIONS_PER_PRINCIPAL", "2000"),
         ("HTTP__BODY_TIMEOUT_SECONDS", "5"),
         ("HTTP__WRITE_TIMEOUT_SECONDS", "2"),
+        ("CALLS__DEADLINE_SECONDS", "60"),
+        ("CALLS__THREADS", "16"),
+        ("CALLS__THREAD_QUEUE", "40"),
     ),
 )
 
@@ -129,6 +133,26 @@ async def slow_writers(run: Run, attacker: Attacker) -> AsyncGenerator[None, Non
     async with at_once(SLOW, lambda number: attacker.slow_upload(sizes[number % len(sizes)])):
         yield
     run.figure("uploads given up by the server", attacker.closed)
+
+
+@asynccontextmanager
+async def hanging_tools(run: Run, attacker: Attacker) -> AsyncGenerator[None, None]:
+    """Plain functions that hold their threads far beyond the deadline of their calls, and more of them than there are threads."""
+    session = await attacker.session()
+    headers, body = attacker.modern("hang", seconds=6)
+
+    async def go(number: int) -> None:
+        if number % 2:
+            await attacker.held("POST", headers, body)
+        else:
+            await attacker.held("POST", session, {**attacker.legacy("hang", seconds=6), "id": f"{number}"})
+
+    async with at_once(HANGING, go):
+        await asyncio.sleep(FIRST_WAVE_SECONDS)
+        yield
+    run.figure("hanging calls refused", attacker.refused)
+    run.require(attacker.refused, "nothing was refused: the threads were not all taken")
+    await run.freed()
 
 
 @asynccontextmanager
@@ -225,6 +249,7 @@ def _case(name: str, holds: str, attack: Attack, shape: Shape = SHAPE) -> Case:
 
 CASES = (
     _case("slow-readers", f"{SLOW} clients that do not read what they asked for hold nothing for long", slow_readers),
+    _case("hanging-tools", f"{HANGING} plain functions that hang leave threads to another tenant", hanging_tools),
     _case("slow-writers", f"{SLOW} uploads that come a byte at a time starve nobody", slow_writers),
     _case("endless-bodies", f"{ENDLESS} bodies without an end, each after its answer, starve nobody", endless_bodies),
     _case("odd-entries", f"{ENTRIES} odd entries in the store end no process", odd_entries),

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from contextlib import suppress
+from functools import partial
 
 import redis
+from anyio import to_thread
 
-from tests.chaos.run import TENANTS, Case, Run, Shape
+from tests.chaos.attackers import Attacker
+from tests.chaos.load import modern_call
+from tests.chaos.run import TENANTS, Case, Run, Shape, spread
 from tests.chaos.wire import request
 
 _FULL_SECONDS = 8
@@ -49,6 +55,41 @@ async def full_store(run: Run) -> None:
     await run.finish(gaps=True)  # the client of the session that was ended finds it gone
 
 
+async def blocked_loop(run: Run) -> None:
+    """A tool holds up the loop of one replica: it is named, the others and all sessions go on."""
+    fleet, seconds = run.stage.fleet, 3.0
+    async with run.listening(6, tenant=TENANTS[1]) as clients:
+        since = len(fleet[0].lines)
+        other = asyncio.create_task(_times(run, 1, seconds))
+        headers, body = Attacker(run.stage.address(0), run.stage.keys[TENANTS[0]], run.random).modern("block", seconds=seconds)
+        async with run.fault("a tool blocks the loop"):
+            answer = await (await request(run.stage.address(0), "POST", headers, body)).message()
+        line = await to_thread.run_sync(partial(fleet[0].logged, lambda line: '"loop.blocked"' in line, since, 1.0))
+        times = await other
+        for client in clients:
+            await client.call("notify", 3)
+        named = json.loads(line)
+        run.require("result" in answer, f"the call that blocked was answered with {answer}")
+        run.require(named.get("tool") == "block" and "tools.py" in str(named.get("where")), f"what blocked is not named: {named}")
+        run.require(max(times) < 1.0, f"another replica took {max(times):.2f} s for a call")
+        run.require(not any(client.session.gone.is_set() for client in clients), "a session was lost")
+        run.figure("named as", named.get("where"))
+        run.figure("another replica meanwhile", spread(times))
+    await run.finish()
+
+
+async def _times(run: Run, number: int, seconds: float) -> list[float]:
+    """How long modern calls of a replica take for so long."""
+    took, until = list[float](), time.monotonic() + seconds
+    while time.monotonic() < until:
+        began = time.monotonic()
+        answer = await modern_call(run.stage.address(number), run.stage.keys[TENANTS[1]])
+        run.require("result" in answer, f"another replica answered {answer}")
+        took.append(time.monotonic() - began)
+        await asyncio.sleep(0.02)
+    return took
+
+
 def _fill(store: redis.Redis) -> int:
     """Write until nothing more goes in, large pieces first."""
     written = 0
@@ -70,6 +111,12 @@ async def _open(run: Run) -> str | None:
 
 
 CASES = (
+    Case(
+        "blocked-loop",
+        "a tool that blocks the loop for 3 s: named within a second after, other replicas unmoved, no session lost",
+        blocked_loop,
+        seconds=(60, 60),
+    ),
     Case(
         "full-store",
         "a store that takes nothing more for 8 s: no session lost, no owner lapsed, new sessions refused in words",
