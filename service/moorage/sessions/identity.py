@@ -27,7 +27,7 @@ PREFIX: Final = "m1."
 MAX_ID_CHARACTERS: Final = 2048
 """nginx takes 8 KiB for a whole header line, other proxies 4."""
 
-MAX_RECORD_BYTES: Final = 64 * 1024
+MAX_RECORD_BYTES: Final = 8 * 1024
 """Of a record before compression; what a client can make a process hold for one id."""
 
 KEY_BYTES: Final = 16
