@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 INTERNAL_ERROR: Final = -32603
 _OTHER: Final = "_OTHER"
-_MAX_LEARNED: Final = 1024
+MAX_LEARNED: Final = 1024
+MAX_NAME_CHARACTERS: Final = 128
+"""Of a tool or prompt in labels and span names, where longer ones are cut. Source: MCP 2025-11-25, server/tools, "Tool Names"."""
+
 _MAX_QUOTED: Final = 100
 
 
@@ -41,8 +44,8 @@ _PYDANTIC_REFUSES: Final = ("Circular reference detected", "Maximum serializatio
 class Names:
     """Which names a client sent may become span names and labels: those that the server has registered.
 
-    An `MCPServer` is asked. A low-level server keeps no registry, so there a name counts once a request for it succeeded;
-    the set of such names is bounded.
+    An `MCPServer` is asked. A low-level server keeps no registry, so there a name counts once a request for it succeeded; the number of
+    such names is bounded, and so is the length of each.
     """
 
     def __init__(self, target: MCPServer[Any] | Server[Any]) -> None:
@@ -52,15 +55,15 @@ class Names:
     def known(self, method: str, name: str) -> bool:
         """Whether this tool or prompt exists."""
         if self._registry is None:
-            return (method, name) in self._learned
+            return (method, name[:MAX_NAME_CHARACTERS]) in self._learned
         if method == "tools/call":
             return sdk.registered_tool(self._registry, name) is not None
         return sdk.registered_prompt(self._registry, name)
 
     def learn(self, method: str, name: str) -> None:
         """A request for this name has succeeded."""
-        if self._registry is None and len(self._learned) < _MAX_LEARNED:
-            self._learned.add((method, name))
+        if self._registry is None and len(self._learned) < MAX_LEARNED:
+            self._learned.add((method, name[:MAX_NAME_CHARACTERS]))
 
 
 class Observed(ServerMiddleware[Any]):
@@ -88,8 +91,10 @@ class Observed(ServerMiddleware[Any]):
                 raise
             raise known from error
         else:
-            self._learn(ctx.method, params)
-            operation.finish(outcome_of(result))
+            outcome = outcome_of(result)
+            if outcome != "tool_error":  # a server that answers every unknown name with an error result has none of these tools
+                self._learn(ctx.method, params)
+            operation.finish(outcome)
             return result
         finally:
             http.operation = None
@@ -99,7 +104,8 @@ class Observed(ServerMiddleware[Any]):
     ) -> Operation:
         """Open the operation of one message and mark its exchange as observed."""
         name = params.get("name")
-        target = name if method in {"tools/call", "prompts/get"} and isinstance(name, str) and self._names.known(method, name) else None
+        is_named = method in {"tools/call", "prompts/get"} and isinstance(name, str) and self._names.known(method, name)
+        target = cast("str", name)[:MAX_NAME_CHARACTERS] if is_named else None
         uri = params.get("uri")
         operation = http.observed.message(
             method=method if self._is_method(method) else _OTHER,
