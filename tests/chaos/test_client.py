@@ -56,7 +56,7 @@ async def test_without_a_position_a_cut_ends_the_call_for_its_client(addresses: 
 
 async def test_a_refusal_is_written_down_with_its_code(addresses: list[Address]) -> None:
     async with Client("d", addresses, History(), seed=1) as client:
-        assert await client.delete() == 200
+        client.session.headers["mcp-session-id"] = "m1.nobodys"
         ended = await client.call("append", 1)
     assert (ended.verdict, ended.code) == ("refused", -32600)
 
