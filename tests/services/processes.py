@@ -208,9 +208,10 @@ def kill_tree(pid: int) -> None:
 
 
 def _is_gone(pid: int) -> bool:
-    """A process that nobody has asked for its status counts as gone."""
+    """A process that nobody has asked for its status counts as gone, once its last thread is: until then its sockets are open."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return ended and len(os.listdir(f"/proc/{pid}/task")) == 1
     except OSError:
         return True
 
