@@ -3,8 +3,8 @@
 Owns what happens to a request before the app hears of it. Promises that a head is bounded in bytes, fields, length of its
 request line and time while it is parsed; that optional whitespace around a field's value is gone (RFC 9110, 5.5), and
 trailers are dropped, since they could add a field to a request that was already judged; that a request which asks for an
-upgrade is served as if it had not; that the rest of a body which comes after its answer is bounded in bytes and time,
-whoever answered; and that who is refused gets to read why. Limits on a body that somebody reads are for the edge.
+upgrade is served as if it had not; and that who is refused gets to read why. `RestOfBody` bounds what comes after an answer;
+limits on a body that somebody reads are for the edge.
 
 With plain uvicorn: `--http moorage.edge.http:BoundedProtocol --ws none`.
 """
@@ -17,21 +17,10 @@ from typing import Any, ClassVar, Final, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from moorage.edge.timed_writes import TimedWrites
+from moorage.edge.rest_of_body import RestOfBody
 from moorage.edge.understood import JUDGED, ONCE, UNDERSTOOD, names_another_host
 from moorage.telemetry import logs
-
-REST_BYTES: Final = 64 * 1024
-"""Bytes of a body that may come after its answer for the connection to stay open: what a client had on its way when it was
-refused. Read in the smallest chunks there are, they cost the event loop 3 ms."""
-
-LINGER_BYTES: Final = 8 << 20
-"""Bytes that are thrown away unread before a connection closes: closing would take the answer back from a client that still sends.
-
-Most HTTP libraries send all of a body before they read. This is twice the largest body by default, so that whoever is a little above it
-reads why; in pieces of 256 KB it costs the event loop a few milliseconds, and no memory."""
 
 MAX_PIPELINED: Final = 16
 """Requests that wait on a connection behind the one that is served. One read of 256 KB holds thousands, each of them an object
@@ -48,36 +37,29 @@ class _Refused(Exception):  # noqa: N818 - a verdict on the request, raised to s
     pass
 
 
-class BoundedProtocol(TimedWrites):
+class BoundedProtocol(RestOfBody):
     """One connection. The limits are class attributes: `bounded_protocol` makes a class with others.
 
     Every request passes here, so bytes are counted once a read and added up only where a read was large enough to matter; one
     read may overshoot a limit before it is noticed.
     """
 
-    __slots__ = ("_framing", "_head_timer", "_lingers", "_muted", "_patient", "_read", "_rest", "_rest_timer", "_unfruitful", "_verdict")
+    __slots__ = ("_framing", "_head_timer", "_muted", "_unfruitful", "_verdict")
     """Beside uvicorn's own attributes, which are just few enough for objects to share the keys of their dictionaries."""
 
     max_header_bytes: ClassVar[int] = 32 * 1024
     max_headers: ClassVar[int] = 100
     max_target_bytes: ClassVar[int] = 8 * 1024
     head_timeout_seconds: ClassVar[float] = 30.0
-    rest_seconds: ClassVar[float] = 2.0
-    """For `REST_BYTES` to come, and again for a client to read its answer: many round trips on any network."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.url = _NO_HEAD
-        self._read = 0  # bytes in the last read
         self._unfruitful = 0  # bytes read since the parser last handed on a whole head or a part of a body
         self._head_timer: asyncio.TimerHandle | None = None
         self._framing: bytes | None = None  # of a body that is still to come after a request to upgrade
         self._muted = False
         self._verdict = (HTTPStatus.BAD_REQUEST, "the request is not well-formed HTTP/1.1")
-        self._rest: int | None = None  # bytes that came after the answer to a request which is not complete; None without one
-        self._rest_timer: asyncio.TimerHandle | None = None
-        self._lingers = False  # nothing is parsed any more, the connection is about to close
-        self._patient: _PatientTransport | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; the first head has to be complete in time."""
@@ -87,9 +69,6 @@ class BoundedProtocol(TimedWrites):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._disarm_head_timer()
-        self._disarm_rest_timer()
-        if self._patient is not None:  # the objects would keep each other
-            self._patient, self.cycle.transport = None, self.transport
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -277,78 +256,6 @@ class BoundedProtocol(TimedWrites):
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + fields + b"connection: close\r\n\r\n" + body)
         self.linger()
-
-    def _be_patient(self, cycle: RequestResponseCycle) -> None:
-        """The body of a request is still to come: see to it that its answer can be read though it may be given before."""
-        if not cycle.response_complete and cycle.transport is self.transport:
-            if self._patient is None:
-                self._patient = _PatientTransport(self)
-            cycle.transport = cast("asyncio.Transport", self._patient)
-            cycle.on_response = self._on_early_response
-
-    def _on_early_response(self) -> None:
-        self.on_response_complete()
-        if self._rest is None and self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
-            self._rest = 0
-            self._rest_timer = self.loop.call_later(self.rest_seconds, self.linger)
-
-    def _take_rest(self, data: bytes, before: int) -> bytes | None:
-        """Read on after the answer, within bounds; returns what belongs to the next request, None while there is none."""
-        self._rest = before + len(data)
-        if self._lingers:
-            if self._rest > LINGER_BYTES:
-                self.transport.close()
-            return None
-        room = max(0, REST_BYTES - before)
-        self._read = len(data)
-        try:
-            self._feed(data[:room])
-        except httptools.HttpParserError:  # it was answered already: there is nothing to say any more
-            self.linger()
-            return None
-        rest = self.rest
-        if rest is not None and rest > REST_BYTES:
-            self.linger()
-        return data[room:] if rest is None else None
-
-    @property
-    def rest(self) -> int | None:
-        """Bytes that came after the answer to a request which is not complete; None where there is no such request."""
-        return self._rest
-
-    def end(self) -> None:
-        """Close when all of the request has come, and linger before that."""
-        if self._lingers or self.cycle.more_body:
-            self.linger()
-        else:
-            self.transport.close()
-
-    def linger(self) -> None:
-        """Close in a moment: closing while data comes in would take the answer back before it is read (RFC 9112, 9.6)."""
-        self._disarm_rest_timer()
-        if self.transport.is_closing():
-            return
-        self._lingers, self._rest = True, 0
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._rest_timer = self.loop.call_later(self.rest_seconds, self.transport.close)
-
-    def _disarm_rest_timer(self) -> None:
-        if self._rest_timer is not None:
-            self._rest_timer.cancel()
-            self._rest_timer = None
-
-
-class _PatientTransport:
-    """What an answer is written to whose request is not complete: closing waits until the answer can have been read."""
-
-    __slots__ = ("close", "is_closing", "write")
-
-    def __init__(self, protocol: BoundedProtocol) -> None:
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-        self.close = protocol.end
 
 
 def bounded_protocol(

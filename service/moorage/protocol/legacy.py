@@ -1,4 +1,4 @@
-"""The handshake era (2025-11-25 and older): sessions, the GET stream, and requests from server to client.
+"""The handshake era (2025-11-25 and older): whose session a request is of, its beginning and its end; `get_stream` has the streams.
 
 moorage owns the sessions instead of wrapping the SDK's session manager: a call runs in the ASGI task that brought it, is answered
 as JSON unless something was streamed, and a JSON-RPC id that is still in flight is refused instead of being overwritten.
@@ -10,8 +10,8 @@ Source: MCP 2025-11-25, basic/transports, "Streamable HTTP"; docs/decisions/2026
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -20,23 +20,22 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 
 from moorage.lifecycle.heap import give_back
 from moorage.protocol.accept import Accepts
-from moorage.protocol.budgets import Budgets, principal_of
+from moorage.protocol.budgets import Budgets
 from moorage.protocol.connection import described_by
 from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
 from moorage.protocol.encoding import decode_lenient, encode, encode_answer, sse_frame
 from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.feed import Feed, outcome_unknown
+from moorage.protocol.get_stream import GetStreams
 from moorage.protocol.home import Gone, Home, IsAlive, Passed
 from moorage.protocol.messages import MalformedMessage, RequestMessage, classify
-from moorage.protocol.reader import Reader
 from moorage.protocol.refusals import CLOSING, MOVED, OWNER_SILENT, Refusal, of_store, refuse
 from moorage.protocol.routing import contradiction, repeated
-from moorage.protocol.session import Session, Surroundings, read_stream
+from moorage.protocol.session import Session, Surroundings
 from moorage.protocol.subscriptions import Subscriptions
 from moorage.sessions.identity import ClientTooLarge, SessionIds, SessionRecord
 from moorage.store.outage import StoreUnavailable
-from moorage.store.sessions import GET_STREAM, Fenced, Held, Owned
-from moorage.streams.position import read_position
+from moorage.store.sessions import Fenced, Held, Owned
 from moorage.telemetry.redaction import forget_digests
 
 if TYPE_CHECKING:
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
     from moorage.telemetry.instruments import Instruments
 
 HANDSHAKE_VERSIONS: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
-POSITION_LOST: Final = -32010
-"""JSON-RPC error code of a `Last-Event-ID` that cannot be honoured: events after it are gone, or it names nothing here."""
-
 _MOST_HOPS: Final = 4
 """How often a request looks for its session's owner before the client is asked to come again."""
 
@@ -83,6 +79,7 @@ class LegacyEndpoint:
         self._http = http
         self._dispatcher = dispatcher
         self._instruments = instruments
+        self._streams = GetStreams(home, budgets, instruments)
         self._clock = clock
         self._forward = forward
         self._is_alive = is_alive
@@ -252,19 +249,10 @@ class LegacyEndpoint:
 
     async def _ask_owner(self, held: Held, http: HttpExchange) -> Passed:
         assert self._forward is not None  # noqa: S101 - a session has another owner only where there is a way to it
-        with self._stream_counted(http) if http.scope["method"] == "GET" else nullcontext():
+        with self._streams.counted(http) if http.scope["method"] == "GET" else nullcontext():
             verdict = await self._forward(held, http)
         self._instruments.relayed(verdict.name.lower())
         return verdict
-
-    @contextmanager
-    def _stream_counted(self, http: HttpExchange) -> Generator[None]:
-        holder = principal_of(http)
-        self._budgets.streams.enter(holder)
-        try:
-            yield
-        finally:
-            self._budgets.streams.leave(holder)
 
     async def _is_unknown(self, http: HttpExchange, message: Addressed | None) -> bool:
         """A lost owner may have run the request already: answer so, unless it does not matter how often it runs."""
@@ -333,63 +321,8 @@ class LegacyEndpoint:
         session = await self._session(http, relayed=relayed)
         if session is None:
             return
-        position = http.headers.get(b"last-event-id", b"").strip().decode("latin-1")
-        if position and session.lease is None:
-            message = "Last-Event-ID cannot be honoured: this deployment keeps no event log; open a stream without it"
-            await http.respond_error(400, INVALID_REQUEST, message)
-            return
-        try:
-            await self._stream(http, session, position)
-        except Fenced:
-            await refuse(http, MOVED)
+        await self._streams.serve(http, session)
         session.last_used = self._clock()
-
-    async def _stream(self, http: HttpExchange, session: Session, position: str) -> None:
-        reader = Reader(http)
-        await self._join(http, session, reader, position)
-        if reader.aged:
-            await self.home.rest(session)  # load may move: whoever is asked next owns it
-
-    async def _join(self, http: HttpExchange, session: Session, reader: Reader, position: str) -> None:
-        if position:
-            whole = await self._resume(session, reader, position)
-            self._instruments.resumed(whole=whole)
-            if not whole:
-                message = "Last-Event-ID cannot be honoured: events after it are no longer kept, or it is none of this session's"
-                await http.respond_error(404, POSITION_LOST, message)
-                return
-        elif session.get_feed is None:
-            reader.replay([b": open\r\n\r\n"])
-            self._take_get_stream(session, reader)
-        else:
-            offset = await session.get_feed.begin(reader, registration=None if session.streamed else b"{}")
-            self._take_get_stream(session, reader)
-            reader.replay([session.get_feed.priming(offset) if session.primes else b": open\r\n\r\n"])
-        http.observed.streaming("get")
-        with self._stream_counted(http):
-            await read_stream(session, reader)
-
-    async def _resume(self, session: Session, reader: Reader, event_id: str) -> bool:
-        """Join a stream where the client has left it; False when that cannot be done without a gap."""
-        assert session.lease is not None  # noqa: S101 - the caller has looked
-        position = read_position(event_id, session.lease.tag, session.lease.eras)
-        if position is None:
-            return False
-        if position.stream == GET_STREAM and session.get_feed is not None:
-            joined = await session.get_feed.join(reader, position.offset, primes=session.primes)
-            if joined:
-                self._take_get_stream(session, reader)
-            return joined
-        feed = session.feeds.get(position.stream) or Feed(session.lease, position.stream)
-        return await feed.join(reader, position.offset, primes=session.primes)
-
-    @staticmethod
-    def _take_get_stream(session: Session, reader: Reader) -> None:
-        """Of two GET streams of one session the newer stays, because the older is what a client lost."""
-        if session.reader is not None:
-            session.reader.replace()
-        session.reader = reader
-        session.streamed = True
 
     # What other replicas leave to us
 

@@ -12,7 +12,8 @@ import orjson
 import pytest
 import uvloop
 
-from moorage.edge.http import LINGER_BYTES, MAX_PIPELINED, REST_BYTES, BoundedProtocol
+from moorage.edge.http import MAX_PIPELINED, BoundedProtocol
+from moorage.edge.rest_of_body import LINGER_BYTES, REST_BYTES
 from tests.unit.edge.speaking import Peer, Served, get, served
 
 pytestmark = pytest.mark.anyio
