@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -76,13 +77,27 @@ def _lay_out_python(root: Path) -> None:
 def _import(root: Path, tag: str, command: str) -> None:
     changes = [
         part
-        for change in (f"CMD={command}", "ENV=PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "ENV=LANG=C.UTF-8")
+        for change in (
+            f"CMD={command}",
+            "ENV=PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "ENV=LANG=C.UTF-8",
+            f"LABEL=org.opencontainers.image.version={installed(root, command)}",
+        )
         for part in ("--change", change)
     ]
     with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
         sh("podman", "import", "-q", *changes, "-", tag, stdin=tar.stdout, stdout=subprocess.DEVNULL)
     if tar.returncode:
         raise KitError(f"tar of {root} ended with {tar.returncode}")
+
+
+def installed(root: Path, package: str) -> str:
+    """The version of a package of Debian's under this root, such as `3.13.5-1`."""
+    status = (root / "var/lib/dpkg/status").read_text()
+    found = re.search(rf"^Package: {re.escape(package)}\n(?:.+\n)*?Version: (.+)$", status, re.MULTILINE)
+    if found is None:
+        raise KitError(f"there is no package {package} under {root}")
+    return found[1]
 
 
 def build(tag: str, context: Path, *arguments: str) -> None:
