@@ -21,11 +21,10 @@ from fastapi import FastAPI
 
 from moorage import __version__
 from moorage.admin.probes import AdminApp, Check, about
-from moorage.edge.admin_http import admin_protocol
 from moorage.edge.bodies import BodyBudget
 from moorage.edge.door import Door
 from moorage.edge.gateway import Gateway
-from moorage.edge.http import bounded_protocol
+from moorage.edge.http import served_protocol
 from moorage.errors import SettingsError
 from moorage.lifecycle import supervised
 from moorage.lifecycle.drain import Step, run_drain
@@ -165,7 +164,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
         checks={"threads": service.threads.trouble},
         notes=_notes(app),
     )
-    http = admin_protocol(settings.http.max_header_bytes, settings.http.max_headers)
+    http = served_protocol(settings.http)
     admin = SideServer("admin", settings.admin.host, [settings.admin.port], admin_app, share_port=settings.server.workers > 1, http=http)
 
     async def drain() -> None:
@@ -215,11 +214,7 @@ async def _relay_door(app: MoorageApp) -> AsyncGenerator[None, None]:
         return
     door = Door(service, replication, app.state.observer, authenticator=app.state.authenticator, bodies=app.state.bodies)
     ports = [relay.port] if relay.port == 0 else range(relay.port, min(relay.port + settings.server.workers, _PORTS))
-    http = bounded_protocol(
-        settings.http.max_header_bytes + _HOP_BYTES,
-        settings.http.max_headers + _HOP_FIELDS,
-        write_timeout_seconds=settings.http.write_timeout_seconds,
-    )
+    http = served_protocol(settings.http, _HOP_BYTES, _HOP_FIELDS)
     async with SideServer("relay", relay.host, [*ports], door, backlog=settings.server.backlog, http=http) as server:
         host, port = server.address
         replication.address = joined(relay.advertise or host, port)

@@ -215,6 +215,15 @@ class HttpSettings(Section):
         le=600,
         reason="A slow phone passes; a client that stopped reading does not keep a call, its buffers and its place.",
     )
+    max_unread_bytes: int = setting(
+        64 * MEBIBYTE,
+        "Bytes of answers that wait at one time in a process for clients that are behind by more than 64 KiB; past it the connections"
+        " that have been behind for longest are cut, the newest never.",
+        unit="bytes",
+        ge=64 * KIBIBYTE,
+        le=16 * 1024 * MEBIBYTE,
+        reason="Sixteen answers of 4 MiB that nobody reads; a thousand of them would fill a pod before their time-out.",
+    )
     max_in_flight: int = setting(
         1024,
         "Calls that run at one time in a process, relayed ones too; more are refused and told when to try again. Streams are not counted.",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -21,6 +21,9 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from moorage.edge.rest_of_body import RestOfBody
 from moorage.edge.understood import JUDGED, ONCE, UNDERSTOOD, names_another_host
 from moorage.telemetry import logs
+
+if TYPE_CHECKING:
+    from moorage.settings import HttpSettings
 
 MAX_PIPELINED: Final = 16
 """Requests that wait on a connection behind the one that is served. One read of 256 KB holds thousands, each of them an object
@@ -259,8 +262,30 @@ class BoundedProtocol(RestOfBody):
 
 
 def bounded_protocol(
-    max_header_bytes: int, max_headers: int, kind: type[BoundedProtocol] = BoundedProtocol, *, write_timeout_seconds: float = 30.0
+    max_header_bytes: int, max_headers: int, *, write_timeout_seconds: float = 30.0, max_unread_bytes: int = 64 << 20
 ) -> type[BoundedProtocol]:
-    """Make a protocol class with these limits on the head of a request, and on how long a client may leave an answer unread."""
-    limits = {"max_header_bytes": max_header_bytes, "max_headers": max_headers, "write_timeout_seconds": write_timeout_seconds}
-    return type(kind.__name__, (kind,), limits)
+    """Make a protocol class with these limits on the head of a request, and on how long and how much a client may leave unread.
+
+    Args:
+        max_header_bytes: Of the names and values of all fields.
+        max_headers: Fields.
+        write_timeout_seconds: For a client that is behind to read 64 KiB.
+        max_unread_bytes: Of answers that wait for all clients of this process that are behind.
+    """
+    limits = {
+        "max_header_bytes": max_header_bytes,
+        "max_headers": max_headers,
+        "write_timeout_seconds": write_timeout_seconds,
+        "max_unread_bytes": max_unread_bytes,
+    }
+    return type(BoundedProtocol.__name__, (BoundedProtocol,), limits)
+
+
+def served_protocol(limits: HttpSettings, more_bytes: int = 0, more_fields: int = 0) -> type[BoundedProtocol]:
+    """Make the class for one of our ports; `more_bytes` and `more_fields` of a head are let in beside a client's own."""
+    return bounded_protocol(
+        limits.max_header_bytes + more_bytes,
+        limits.max_headers + more_fields,
+        write_timeout_seconds=limits.write_timeout_seconds,
+        max_unread_bytes=limits.max_unread_bytes,
+    )

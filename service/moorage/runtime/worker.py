@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from uvicorn_worker import UvicornWorker  # pyright: ignore[reportMissingTypeStubs]
 
-from moorage.edge.http import bounded_protocol
+from moorage.edge.http import served_protocol
 from moorage.edge.uvicorn_parts import UVICORN_PARTS
 from moorage.errors import MoorageError
 from moorage.lifecycle.parts import Parts, require
@@ -76,8 +76,7 @@ class MoorageWorker(UvicornWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         logging.getLogger("uvicorn.error").propagate = True
-        limits = self.app.settings.http
-        self.config.http = bounded_protocol(limits.max_header_bytes, limits.max_headers, write_timeout_seconds=limits.write_timeout_seconds)
+        self.config.http = served_protocol(self.app.settings.http)
         self._refusal: MoorageError | None = None
 
     def init_signals(self) -> None:

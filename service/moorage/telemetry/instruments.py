@@ -19,6 +19,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext
 
 from moorage.lifecycle.loop_watch import LOOP
 from moorage.lifecycle.supervised import FAULTS
+from moorage.limits.unread import UNREAD
 from moorage.telemetry.context import context_of
 from moorage.telemetry.conventions import (
     HTTP_BUCKETS,
@@ -268,6 +269,7 @@ class Instruments:
         meter.create_observable_counter(
             "moorage.background.faults", [_faults], "{fault}", "Exceptions that background work has raised, by the name of its task."
         )
+        meter.create_observable_gauge("moorage.http.unread", [lambda _: [Observation(UNREAD.bytes)]], "By", "Of answers not yet read.")
         meter.create_observable_gauge("moorage.loop.lag.longest", [lambda _: [Observation(LOOP.longest())]], "s", "Longest of a minute.")
         meter.create_observable_counter("moorage.loop.blocked", [lambda _: [Observation(LOOP.blocks)]], "{block}", "Blocks of the loop.")
         meter.create_observable_gauge("moorage.store.up", [self._store_up], "", "Whether the store answers; nothing without a store.")

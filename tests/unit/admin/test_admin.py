@@ -12,7 +12,7 @@ import pytest
 
 from moorage import __version__
 from moorage.admin.probes import AdminApp, about
-from moorage.edge.admin_http import AdminProtocol
+from moorage.edge.http import BoundedProtocol
 from moorage.errors import SettingsError
 from moorage.lifecycle.phase import Lifecycle
 from moorage.lifecycle.side_server import SideServer
@@ -248,8 +248,8 @@ async def test_every_name_that_was_asked_for_has_to_be_served() -> None:
 async def test_an_answer_that_nobody_reads_is_given_up() -> None:
     closed = asyncio.Event()
 
-    class Hasty(AdminProtocol):
-        write_seconds = 0.05
+    class Hasty(BoundedProtocol):
+        write_timeout_seconds = 0.05
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)

@@ -1,6 +1,7 @@
 """A small app behind the HTTP protocol, and a client that writes bytes to it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,12 @@ import orjson
 import uvicorn
 
 from moorage.edge.http import BoundedProtocol
+
+WHOLE_BYTES = 4 << 20
+"""Of an answer that is written at once."""
+
+SMALL_BUFFER = 64 * 1024
+"""Bytes of a socket's buffer; the kernel would take megabytes for a client that does not read."""
 
 
 @dataclass
@@ -41,6 +48,9 @@ class App:
             return
         if scope["path"] == "/flood":
             await self._flood(receive, send)
+            return
+        if scope["path"] == "/whole":
+            await self._answer(send, b"x" * WHOLE_BYTES)
             return
         if scope["path"] == "/slow":
             await self.go_on.wait()
@@ -88,8 +98,13 @@ class Served:
     port: int
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Peer]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(self, *, small_buffer: bool = False) -> AsyncIterator[Peer]:
+        connection = socket.socket()
+        connection.setblocking(False)
+        if small_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
             yield Peer(reader, writer)
         finally:
@@ -99,15 +114,26 @@ class Served:
 
 
 @asynccontextmanager
-async def served(protocol: type[BoundedProtocol]) -> AsyncIterator[Served]:
+async def served(protocol: type[BoundedProtocol], keep_alive_seconds: int = 5) -> AsyncIterator[Served]:
     app = App()
-    config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, port=0, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        port=0,
+        timeout_keep_alive=keep_alive_seconds,
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)
     await server.startup()
+    listening = server.servers[0].sockets[0]
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)  # its connections inherit it
     try:
-        yield Served(app, server.servers[0].sockets[0].getsockname()[1])
+        yield Served(app, listening.getsockname()[1])
     finally:
         await server.shutdown()
 
