@@ -13,6 +13,20 @@ from typing import Final
 HALF_A_PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\ud8[0-9a-f]{2}(?!\\ud[c-f])")
 """The SDK sends a lone surrogate that a tool or a client wrote; what moorage sends is UTF-8, so there it is U+FFFD, wherever it stands."""
 
+_REJECTED: Final = re.compile(r"(Error executing tool [^:\"\\]+: )\d+ validation errors? for \w+\\n(?:[^\"\\]|\\.)*")
+_OUR_REASONS: Final = re.compile(r"(Error executing tool [^:\"\\]+: the arguments were rejected)\\n(?:[^\"\\]|\\.)*")
+"""pydantic's text of rejected arguments quotes the rejected values and links to its documentation; moorage says what was expected."""
+
+
+def as_moorage_has_it(line: str) -> str:
+    """What the SDK sent, with the two differences of text that any answer may have; of rejected arguments without the reasons."""
+    return HALF_A_PAIR.sub(r"\1\\ufffd", _REJECTED.sub(r"\1the arguments were rejected", line))
+
+
+def without_reasons(line: str) -> str:
+    """What moorage sent, without its reasons for rejecting arguments, in words that the SDK does not have."""
+    return _OUR_REASONS.sub(r"\1", line)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:

@@ -6,7 +6,7 @@ import collections
 
 import pytest
 
-from .differences import LEGACY_DIFFERENCES
+from .differences import LEGACY_DIFFERENCES, as_moorage_has_it, without_reasons
 from .legacy import SCRIPTS
 from .legacy.client import EVERY_ERA, Client, Script
 from .stage import Side, Stage
@@ -33,7 +33,7 @@ async def test_a_session_goes_as_with_the_sdk(stage: Stage, script: Script, era:
     theirs, ours = [await _transcript(side["everyday"], script, era) for side in (stage.sdk, stage.ours)]
     difference = LEGACY_DIFFERENCES.get(script.id)
     if difference is None:
-        assert ours == theirs
+        assert [without_reasons(line) for line in ours] == [as_moorage_has_it(line) for line in theirs]
     else:
         assert ours != theirs, "this difference is gone: take it off the list"
         assert ours == list(difference.transcript)

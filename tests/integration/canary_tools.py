@@ -5,6 +5,7 @@ from typing import Any
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
+from pydantic import BaseModel, ConfigDict
 
 server = MCPServer("canary", version="1")
 
@@ -46,3 +47,31 @@ async def look(secret: str, ctx: Context[Any, Any]) -> str:
 @server.tool()
 async def count(number: int, by_name: dict[str, int]) -> str:
     return f"{number} {by_name}"
+
+
+class Wanted(BaseModel):
+    """Is more than what comes."""
+
+    model_config = ConfigDict(extra="forbid")
+    port: int
+
+
+@server.tool()
+async def count_within(number: int, by_name: dict[str, int], wanted: Wanted, ctx: Context[Any, Any]) -> str:
+    return f"{number} {by_name} {wanted} {ctx.request_id}"
+
+
+@server.tool()
+async def leave(secret: str, ctx: Context[Any, Any]) -> str:
+    """Fail with what is no `Exception`."""
+    raise SystemExit(f"{secret} {ctx.request_id}")
+
+
+@server.resource("counted://all{?number}")
+async def counted(number: int = 0) -> str:
+    return str(number)
+
+
+@server.prompt()
+async def numbered(number: int) -> str:
+    return str(number)

@@ -30,15 +30,26 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("refuse", {"secret": CANARY}),
     ("look", {"secret": CANARY}),
     ("count", {"number": CANARY, "by_name": {CANARY: CANARY}}),
+    ("count_within", {"number": CANARY, "by_name": {CANARY: CANARY}, "wanted": {CANARY: CANARY}}),
+    ("leave", {"secret": CANARY}),
     ("nobody-knows", {"secret": CANARY}),
 ]
+LIBRARY = ("pydantic", "validation error", "input_value", "Traceback", "site-packages", "For further information")
 REQUESTS: list[tuple[str, dict[str, Any]]] = [
     *(("tools/call", {"name": name, "arguments": arguments}) for name, arguments in CALLS),
     ("tools/list", {"cursor": {"secret": CANARY}}),
     ("resources/read", {"uri": f"memo://x?key={CANARY}"}),
+    ("resources/read", {"uri": f"counted://all?number={CANARY}"}),
+    ("prompts/get", {"name": "numbered", "arguments": {"number": CANARY}}),
+    ("prompts/get", {"name": "numbered", "arguments": {CANARY: CANARY}}),
     ("prompts/get", {"name": "nobody-knows", "arguments": {"secret": CANARY}}),
     ("completion/complete", {"ref": CANARY}),
 ]
+
+
+def tells_the_caller(method: str, params: dict[str, Any]) -> bool:
+    """Whether the team's own words (`ToolError`) or the address that was not found tell a caller what it sent."""
+    return params.get("name") == "refuse" or method == "resources/read"
 
 
 @contextmanager
@@ -109,6 +120,10 @@ async def drive(http: httpx.AsyncClient, url: str, owner: str | None = None) -> 
             await http.post(f"{url}/mcp", json=body, headers=headers | {"mcp-method": "tools/list"} | SECRETS),
         )
         seen.extend(answer.text for answer in answers if params.get("name") == "headers")
+        for answer in answers:
+            assert answer.headers["content-type"].startswith(("application/json", "text/event-stream"))
+            assert [word for word in LIBRARY if word in answer.text] == [], (method, params)
+            assert CANARY not in answer.text or tells_the_caller(method, params), (method, params, answer.text)
     for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"):
         for path in ("/", "/mcp", "/nowhere", "/docs", "/openapi.json"):
             for secrets in (SECRETS, {"authorization": f"Bearer {CANARY}"}):

@@ -3,7 +3,8 @@
 Most calls are of a tool that never looks at its context, on a server without middleware of the user's. For those the SDK's
 per-call context, session, connection and result sieve are built and thrown away unused. Here the SDK's own `Tool.run` is called
 without them: argument validation, the tool itself and the conversion of its result stay the SDK's. What a failed tool
-becomes (`failed_result`) repeats `MCPServer._handle_call_tool`; the comparison suite holds the two together.
+becomes (`failed_result`) repeats `MCPServer._handle_call_tool`; the comparison suite holds the two together. The words of `tool_errors`
+are those of both ways.
 
 Anything else (a tool that wants a context or asks the client back, middleware, a replaced handler, a task, request state)
 is declined by `prepare`, per call, so that a tool or middleware that is added later is respected at once.
@@ -26,14 +27,13 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import find_invalid_x_mcp_header, validate_mcp_param_headers, x_mcp_header_map
 from mcp_types import SERVER_INFO_META_KEY, CallToolResult, TextContent
 from mcp_types.version import LATEST_MODERN_VERSION
-from pydantic import ValidationError
 from starlette.datastructures import Headers
 
-from moorage.lifecycle.supervised import is_end_of_task
 from moorage.protocol import sdk
 from moorage.protocol.encoding import is_plain
 from moorage.protocol.inbound import Envelopes, Inbound
 from moorage.protocol.observation import Observed
+from moorage.protocol.tool_errors import RejectedArgumentsError, as_tool_error
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
@@ -110,7 +110,7 @@ class HotTools:
         except MCPError:
             raise
         except BaseException as error:  # boundary: a tool's failure is a result of its call
-            result = failed_result(tool.name, _as_tool_error(tool.name, error))
+            result = failed_result(tool.name, as_tool_error(tool, error))
         wire = plain_result(result) if type(result) is CallToolResult else None
         if wire is not None:
             wire["_meta"] = {SERVER_INFO_META_KEY: self._stamp}
@@ -139,24 +139,12 @@ class HotTools:
         return plan
 
 
-def _as_tool_error(name: str, error: BaseException) -> Exception:
-    """What the SDK would have made of an exception that it lets through: `SystemExit` and its like, or a subtask's cancellation."""
-    if isinstance(error, Exception):
-        return error
-    if is_end_of_task(error):
-        raise error
-    unexpected = UnexpectedToolError(f"Error executing tool {name}")
-    unexpected.__cause__ = error
-    return unexpected
-
-
 def failed_result(name: str, error: Exception) -> CallToolResult:
     """What a tool that raised is answered with; logged as the SDK logs it, without its text, which may quote the caller's values."""
     match error:
         case UnexpectedToolError():
             log.error("mcp.tool_failed", tool=name, exc_info=error)
-        case ToolError(__cause__=ValidationError() as rejected):
-            fields = sorted({str(problem["loc"][0]) for problem in rejected.errors() if problem["loc"]})  # below, keys are the caller's
+        case RejectedArgumentsError(fields=fields):
             log.info("mcp.tool_rejected_arguments", tool=name, fields=fields)
         case ToolError():
             log.info("mcp.tool_refused", tool=name, characters=len(str(error)))

@@ -26,6 +26,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateBoundary, RequestStateCodec
 from mcp.server.runner import ServerRunner, modern_error_data
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
+from mcp.shared.exceptions import MCPError
 from mcp_types.version import LATEST_MODERN_VERSION
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRIVATE_PARTS",
     "THREADED_MODULES",
+    "convert_tool_errors",
     "finish_through_kernel",
     "handle_modern_request",
     "is_own_call_tool",
@@ -153,6 +155,33 @@ def is_own_call_tool(handler: Callable[..., Any], target: MCPServer[Any]) -> boo
 def registered_tool(target: MCPServer[Any], name: str) -> Tool | None:
     """The tool that is registered under this name."""
     return target._tool_manager.get_tool(name)
+
+
+def convert_tool_errors(target: MCPServer[Any], convert: Callable[[Tool, BaseException], Exception]) -> None:
+    """Have `convert` say what leaves a tool that failed, wherever the SDK runs it; again is harmless.
+
+    `MCPError` is an answer and stays. `convert` is called in the frame that has caught the error, and may raise it again.
+    """
+    manager = target._tool_manager
+    if "call_tool" in vars(manager):
+        return
+    run = manager.call_tool
+
+    async def call_tool(name: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await run(name, *arguments, **options)
+        except MCPError:
+            raise
+        except BaseException as error:
+            tool = manager.get_tool(name)
+            if tool is None:
+                raise
+            known = convert(tool, error)
+            if known is error:
+                raise
+            raise known from known.__cause__
+
+    setattr(manager, "call_tool", call_tool)  # noqa: B010 - the object that the server holds stays the same
 
 
 def registered_prompt(target: MCPServer[Any], name: str) -> bool:

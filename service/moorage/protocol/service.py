@@ -44,6 +44,7 @@ from moorage.protocol.request_state import SharedCodec
 from moorage.protocol.session import Session, Surroundings
 from moorage.protocol.shared import SharedHome
 from moorage.protocol.threads import Threads
+from moorage.protocol.tool_errors import as_tool_error
 from moorage.sessions.identity import MINT_BYTES, SessionIds
 from moorage.sessions.identity import PURPOSE as SESSION_ID
 from moorage.store.outage import StoreUnavailable
@@ -89,6 +90,8 @@ class McpService:
         observed = Observed(known or self.server, self.server)
         self.server.middleware.insert(0, observed)
         self.in_flight = InFlight(settings.http.ping_seconds, settings.calls.deadline_seconds, settings.calls.longest_seconds)
+        if known is not None:
+            sdk.convert_tool_errors(known, as_tool_error)
         hot = None if known is None else HotTools(known, self.server)
         self._settings = settings
         self._instruments = instruments

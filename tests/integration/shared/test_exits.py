@@ -9,7 +9,7 @@ import pytest
 from tests.events import written
 from tests.services import Redis
 from tests.unit.edge.raising import WAYS
-from tests.unit.edge.test_exits import RAISED_BY, ask, assert_alive, assert_answered, serving
+from tests.unit.edge.test_exits import RAISED_BY, ask, assert_alive, assert_tool_error, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -22,5 +22,5 @@ async def test_with_a_store_a_tool_that_raises_anything_in_any_way_is_answered(e
             for what in RAISED_BY[way]:
                 with written() as logs:
                     exchange = await ask(harbour, era, "tools/call", {"name": tool, "arguments": {"way": way, "what": what}})
-                assert_answered(exchange, logs)
+                assert_tool_error(exchange, logs, tool)
         await assert_alive(harbour, era)

@@ -8,7 +8,9 @@ from typing import Any
 
 import anyio
 from mcp.server.context import CallNext, ServerRequestContext
+from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import Context, MCPServer
+from mcp_types import CallToolRequestParams
 
 RAISED: dict[str, Callable[[], BaseException]] = {
     "runtime": lambda: RuntimeError("a secret"),
@@ -61,7 +63,7 @@ WAYS: dict[str, Callable[[str], Awaitable[None]]] = {
 }
 
 
-def server() -> MCPServer[Any]:
+def high_level() -> MCPServer[Any]:
     mcp: MCPServer[Any] = MCPServer("raising", version="1")
 
     @mcp.tool()
@@ -101,6 +103,15 @@ def server() -> MCPServer[Any]:
         raise RAISED[argument.value]()
 
     return mcp
+
+
+def low_level() -> Server[Any]:
+    """Each tool is named after what it raises."""
+
+    async def call(ctx: Any, params: CallToolRequestParams) -> Any:
+        raise RAISED[params.name]()
+
+    return Server("raising", on_call_tool=call)
 
 
 class Middleware:

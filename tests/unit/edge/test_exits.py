@@ -17,7 +17,7 @@ from tests.comparison.wire import Exchange, lifespan
 from tests.events import written
 from tests.services import sealing_key
 from tests.unit.edge.conftest import HEAD, MODERN, Harbour, header
-from tests.unit.edge.raising import RAISED, WAYS, Middleware, server
+from tests.unit.edge.raising import RAISED, WAYS, Middleware, high_level, low_level
 
 pytestmark = pytest.mark.anyio
 
@@ -25,19 +25,20 @@ ORIGIN = "https://app.example.com"
 
 
 def _is_no_fault(way: str, what: str) -> bool:
-    return (what == "cancelled" and way.endswith("group")) or (what == "generator" and way in ("thread", "sync"))
+    return (what == "cancelled" and way.endswith("group")) or (what == "generator" and way == "thread")
 
 
-# A cancelled child is no failure of its group. Of a thread GeneratorExit is thrown into the awaiting task as its own end: the frames close.
+# A cancelled child is no failure of its group. GeneratorExit of a future (of a thread that the tool starts itself) closes all frames of
+# the task that awaits it, as if it were thrown away; of a plain function, which runs in our threads, it is raised in its caller.
 RAISED_BY = {way: [what for what in RAISED if not _is_no_fault(way, what)] for way in [*WAYS, "sync"]}
 LOGGED = {"mcp.tool_failed", "mcp.handler_failed", "mcp.answer_failed", "http.failed"}
 
 
 @asynccontextmanager
 async def serving(
-    json_responses: bool = False, middleware: str | None = None, store: Mapping[str, Any] | None = None
+    json_responses: bool = False, middleware: str | None = None, store: Mapping[str, Any] | None = None, server: Any = None
 ) -> AsyncIterator[Harbour]:
-    mcp = server()
+    mcp = high_level() if server is None else server
     shared: dict[str, Any] = {} if store is None else {"store": store, "relay": {"port": 0}}
     keys = {} if store is None else {"sealing_keys": sealing_key()}
     settings = Settings.model_validate(
@@ -90,6 +91,13 @@ def last(exchange: Exchange) -> dict[str, Any]:
     return [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:") and line[5:].strip()][-1]
 
 
+def assert_tool_error(exchange: Exchange, logs: list[Any], tool: str) -> None:
+    """It is answered as an ordinary exception of the same tool is."""
+    assert_answered(exchange, logs)
+    assert last(exchange)["result"]["content"] == [{"type": "text", "text": f"Error executing tool {tool}"}]
+    assert [entry["outcome"] for entry in logs if entry["event"] == "mcp.request" and entry["method"] == "tools/call"] == ["tool_error"]
+
+
 def assert_answered(exchange: Exchange, logs: list[Any]) -> None:
     assert exchange.status == 200, exchange.body
     message = last(exchange)
@@ -113,9 +121,7 @@ async def test_a_tool_that_raises_anything_in_any_way_is_answered(era: str, tool
         for what in RAISED_BY[way]:
             with written() as logs:
                 exchange = await ask(harbour, era, "tools/call", {"name": tool, "arguments": {"way": way, "what": what}})
-            assert_answered(exchange, logs)
-            outcomes = [entry["outcome"] for entry in logs if entry["event"] == "mcp.request" and entry["method"] == "tools/call"]
-            assert outcomes in (["tool_error"], ["error"]), what
+            assert_tool_error(exchange, logs, tool)
         await assert_alive(harbour, era)
 
 
@@ -126,7 +132,7 @@ async def test_a_sync_tool_that_raises_anything_in_its_thread_is_answered(era: s
         for what in RAISED_BY["sync"]:
             with written() as logs:
                 exchange = await ask(harbour, era, "tools/call", {"name": "sync", "arguments": {"what": what}})
-            assert_answered(exchange, logs)
+            assert_tool_error(exchange, logs, "sync")
         await assert_alive(harbour, era)
 
 
@@ -156,10 +162,23 @@ async def test_a_middleware_of_the_teams_that_raises_anything_is_answered(era: s
 
 async def test_the_log_names_the_tool_that_raised_an_exit() -> None:
     async with serving() as harbour:
-        for tool, event, key in (("plain", "mcp.tool_failed", "tool"), ("with_context", "mcp.handler_failed", "name")):
+        for tool in ("plain", "with_context"):
             with written() as logs:
                 await ask(harbour, "modern", "tools/call", {"name": tool, "arguments": {"way": "frame", "what": "exit"}})
-            assert [entry[key] for entry in logs if entry["event"] == event] == [tool]
+            [failure] = [entry for entry in logs if entry["event"] == "mcp.tool_failed" or entry["logger"].startswith("mcp.")]
+            assert tool in (failure.get("tool"), *failure["event"].split("'")), failure
+
+
+@pytest.mark.parametrize("era", ["modern", "replayed", "legacy"])
+async def test_of_a_low_level_server_an_exit_is_answered_as_an_ordinary_exception_is(era: str) -> None:
+    async with serving(server=low_level()) as harbour:
+        answers = []
+        for what in RAISED:
+            with written() as logs:
+                exchange = await ask(harbour, era, "tools/call", {"name": what})
+            assert_answered(exchange, logs)
+            answers.append(last(exchange))
+        assert answers[1:] == answers[:-1]
 
 
 async def test_a_task_that_a_tool_leaves_behind_cannot_end_the_loops_run() -> None:
