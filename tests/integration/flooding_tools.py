@@ -30,6 +30,7 @@ async def flood(name: str, events: int, ctx: Context[Any, Any]) -> str:
     try:
         for event in range(events):
             await ctx.report_progress(event, None, "x" * 200_000)
+            await anyio.sleep(0.005)  # what is written is on its way
         while not (folder / f"{name}.go").exists():
             await anyio.sleep(0.02)
         return f"{name} is done"
