@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-_MAX_REMEMBERED: Final = 256
+from moorage.memo import BoundedMemo
+
+_REMEMBERED: Final = 256
+_REMEMBERED_BYTES: Final = 128 * 1024
 
 
 class MediaTypes(NamedTuple):
@@ -15,20 +18,18 @@ class MediaTypes(NamedTuple):
 
 
 class Accepts:
-    """Reads Accept headers; the memory is bounded, and a header beyond it is parsed each time."""
+    """Reads Accept headers."""
 
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[bytes | None, MediaTypes] = {}
+        self._known: BoundedMemo[bytes | None, MediaTypes] = BoundedMemo(entries=_REMEMBERED, max_bytes=_REMEMBERED_BYTES)
 
     def __call__(self, accept: bytes | None) -> MediaTypes:
         """Read one header."""
         known = self._known.get(accept)
         if known is None:
-            known = _parse(accept or b"")
-            if len(self._known) < _MAX_REMEMBERED:
-                self._known[accept] = known
+            known = self._known.put(accept, _parse(accept or b""), len(accept or b""))
         return known
 
 

@@ -55,7 +55,7 @@ class AloneHome(Living):
         self._began = wall_clock()
         self._mint = b""
         self._parked: dict[bytes, Known] = {}
-        self._ended: OrderedDict[bytes, float] = OrderedDict()
+        self._ended: OrderedDict[bytes, float] = OrderedDict()  # no memo: a session whose end is forgotten early lives again
 
     @property
     def count(self) -> int:

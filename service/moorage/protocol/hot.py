@@ -71,7 +71,7 @@ class HotTools:
         self._target = target
         self._server = server
         self._envelopes = Envelopes()
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, Plan] = {}  # no memo: its names are those of the server's own tools, never a caller's
         self._seen: tuple[Any, list[Any]] | None = None
         self._open = False
         self._stamp: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from mcp_types import methods as spec
 from mcp_types.version import LATEST_MODERN_VERSION
 from pydantic import ValidationError
 
+from moorage.memo import BoundedMemo
 from moorage.protocol.encoding import decode_strict
 
 MODERN_VERSION: Final = LATEST_MODERN_VERSION.encode()
@@ -29,7 +30,9 @@ MAX_ID_LENGTH: Final = 256
 NAMED_BY: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Methods whose target must stand in `Mcp-Name`, and the parameter that it repeats."""
 
-_MAX_KNOWN: Final = 4096
+_REMEMBERED: Final = 4096
+_REMEMBERED_BYTES: Final = 2 * 1024 * 1024
+"""So many of the usual length, two hundred bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +95,13 @@ class Envelopes:
     """Which client envelopes (`_meta` without the per-call parts) the specification's own model has accepted.
 
     Validity is a function of the envelope alone, and a client sends the same one with every call: each distinct one is
-    validated once. The memory is bounded; what does not fit is validated each time.
+    validated once.
     """
 
     __slots__ = ("_accepted",)
 
     def __init__(self) -> None:
-        self._accepted: set[bytes] = set()
+        self._accepted: BoundedMemo[bytes, bool] = BoundedMemo(entries=_REMEMBERED, max_bytes=_REMEMBERED_BYTES)
 
     def accepts(self, inbound: Inbound) -> bool:
         """Whether the request model would accept this request's envelope."""
@@ -110,7 +113,7 @@ class Envelopes:
             key = orjson.dumps(envelope)
         except TypeError:
             return False
-        return key in self._accepted or self._validate(key, *envelope)
+        return self._accepted.get(key) or self._validate(key, *envelope)
 
     def _validate(self, key: bytes, capabilities: Any, client_info: Any) -> bool:
         meta = {
@@ -122,6 +125,5 @@ class Envelopes:
             spec.validate_client_request("tools/call", LATEST_MODERN_VERSION, {"_meta": meta, "name": "any"})
         except ValidationError:
             return False
-        if len(self._accepted) < _MAX_KNOWN and len(key) < _MAX_KNOWN:
-            self._accepted.add(key)
-        return True
+        own = bytes(memoryview(key))  # orjson leaves a buffer of up to thirteen times the length with what it writes
+        return self._accepted.put(own, True, len(own))

@@ -50,7 +50,7 @@ class Names:
 
     def __init__(self, target: MCPServer[Any] | Server[Any]) -> None:
         self._registry = target if isinstance(target, MCPServer) else None
-        self._learned: set[tuple[str, str]] = set()
+        self._learned: set[tuple[str, str]] = set()  # no memo: each name is a time series for good, so what is full learns no more
 
     def known(self, method: str, name: str) -> bool:
         """Whether this tool or prompt exists."""

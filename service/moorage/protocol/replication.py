@@ -86,7 +86,7 @@ class Replication:
         silence = _SILENT_JSON_SECONDS if settings.http.json_responses else _SILENT_PINGS * settings.http.ping_seconds
         self._relay_options: dict[str, Any] = {"connect_seconds": settings.relay.connect_seconds, "silence_seconds": silence}
         self._relay: Relay | None = None
-        self._believed: dict[str, float] = {}
+        self._believed: dict[str, float] = {}  # no memo: the owners are replicas of the last seconds, never a client's choice
 
     async def start(self, background: Scope, receive: Callable[[Notice], None]) -> None:
         """Become known, and begin to hear; a store that does not answer yet is tried again until it does."""

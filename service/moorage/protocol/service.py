@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -25,6 +26,7 @@ from mcp_types import INVALID_REQUEST
 
 from moorage.lifecycle.heap import Crowd
 from moorage.lifecycle.supervised import Scope
+from moorage.memo import BoundedMemo
 from moorage.protocol import sdk
 from moorage.protocol.alone import AloneHome
 from moorage.protocol.bounds import BodyBounds
@@ -65,7 +67,11 @@ SDK_VERSION: Final = version("mcp")
 NO_STORE_HINT: Final = (
     "more than one replica and no shared store: calls work on each, but questions to the client, GET streams and resumption only by chance"
 )
-_MAX_USERS: Final = 4096
+_USERS: Final = 4096
+_USERS_BYTES: Final = 8 * 1024 * 1024
+_USER_BYTES: Final = 1024
+"""Of one, beside its name and scopes."""
+
 _TEND_EVERY_SECONDS: Final = 1.0
 
 log = structlog.get_logger("moorage.protocol")
@@ -114,7 +120,7 @@ class McpService:
         )
         self.threads = Threads(settings.calls, settings.tenants.reserve, tenants)
         instruments.threads = self.threads.states
-        self._users: dict[Principal, AuthenticatedUser] = {}
+        self._users: BoundedMemo[Principal, AuthenticatedUser] = BoundedMemo(entries=_USERS, max_bytes=_USERS_BYTES)
         self.met_another = False
 
     @property
@@ -266,9 +272,8 @@ class McpService:
         user = self._users.get(principal)
         if user is None:
             token = AccessToken(token="", client_id=principal.name, subject=principal.name, scopes=sorted(principal.scopes))
-            user = AuthenticatedUser(token)
-            if len(self._users) < _MAX_USERS:
-                self._users[principal] = user
+            size = _USER_BYTES + 4 * len(principal.name) + sum(map(getsizeof, principal.scopes))
+            user = self._users.put(principal, AuthenticatedUser(token), size)
         http.scope["user"] = user
         auth_context_var.set(user)  # the task of this exchange owns its context: nothing has to be reset
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
+from moorage.memo import BoundedMemo
 from moorage.protocol.home import Gone, Living, Located
 from moorage.protocol.refusals import ENDING, SESSIONS, SESSIONS_OF_PRINCIPAL, Refusal
 from moorage.protocol.session import Session, Surroundings
@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from moorage.settings import SessionSettings
     from moorage.telemetry.instruments import Instruments
 
-_MOST_ROUTES: Final = 10_000
+_ROUTES: Final = 10_000
+_ROUTES_BYTES: Final = 8 * 1024 * 1024
+_ROUTE_BYTES: Final = 256
+"""Of one, beside its texts."""
+
 _KEEPS_A_TIMEOUT: Final = 3
 
 _AT_ONCE: Final = 16
@@ -68,7 +72,7 @@ class SharedHome(Living):
         self._store = store
         self._adopt = adopt
         self._tell_moved = tell_moved
-        self._routes: OrderedDict[bytes, Held] = OrderedDict()
+        self._routes: BoundedMemo[bytes, Held] = BoundedMemo(entries=_ROUTES, max_bytes=_ROUTES_BYTES)
         self._claims: dict[bytes, asyncio.Task[Located]] = {}
         self._arriving = 0
 
@@ -155,17 +159,14 @@ class SharedHome(Living):
 
     async def _claim(self, name: str, record: SessionRecord, http: HttpExchange, dead: Held | None, refusal: Refusal | None) -> Located:
         """Own a session, or learn who does; `refusal` says why it cannot live here, should it be free."""
-        self._routes.pop(record.key, None)
+        self._routes.discard(record.key)
         match await self._store.claim(record.tag, dead, principal=record.owner, room=refusal is None):
             case Absent():
                 return Gone()
             case Crowded():
                 return refusal or SESSIONS
             case Held() as held:
-                self._routes[record.key] = held
-                if len(self._routes) > _MOST_ROUTES:
-                    self._routes.popitem(last=False)
-                return held
+                return self._routes.put(record.key, held, _ROUTE_BYTES + len(held.owner) + len(held.address))
             case Owned() as owned:
                 session = self._make(name, record, owned.lease)
                 self._count_in(record)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from moorage.memo import BoundedMemo
 from moorage.security.api_keys import KeySource
+from moorage.security.bounds import MAX_VALUE_BYTES, REMEMBERED, REMEMBERED_BYTES
 from moorage.security.challenge import INVALID, MISSING, Challenge
-from moorage.security.memo import MAX_VALUE_BYTES, remember
 from moorage.security.principal import ANONYMOUS, Principal
 
 REMIND_SECONDS: Final = 60.0
@@ -44,10 +45,10 @@ class Authenticator:
     def __init__(self, source: KeySource | None, *, anonymous: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
         self._unnamed: Principal | Challenge = ANONYMOUS if anonymous else MISSING
-        self._known: dict[bytes | None, Principal] = {}
+        self._known: BoundedMemo[bytes | None, Principal] = BoundedMemo(entries=REMEMBERED, max_bytes=REMEMBERED_BYTES)
         self._callbacks: list[Callable[[frozenset[Principal]], None]] = []
         self._valid: frozenset[Principal] = frozenset() if source is None else source.ring.principals
-        self._revoked: dict[Principal, None] = {}
+        self._revoked: dict[Principal, None] = {}  # no memo: what is forgotten is what other replicas still let in
         self._clock = clock
         self._remind_until = 0.0
         self.generation = 0
@@ -95,4 +96,4 @@ class Authenticator:
         if credentials is None or credentials[1] is None:
             return INVALID
         principal = self._source.ring.lookup(credentials[1].decode("ascii"))
-        return INVALID if principal is None else remember(self._known, raw, principal)
+        return INVALID if principal is None else self._known.put(raw, principal, len(raw))

@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from moorage.memo import BoundedMemo
+from moorage.security.bounds import REMEMBERED, REMEMBERED_BYTES
 from moorage.security.hosts import OriginPolicy
-from moorage.security.memo import remember
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -28,6 +29,9 @@ _MAX_AGE_SECONDS: Final = b"7200"
 
 _VARY: Final = (b"vary", b"Origin")
 _VARY_PREFLIGHT: Final = (b"vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
+_TO_NO_PAGE: Final[Headers] = [_VARY]
+_LIST_BYTES: Final = 512
+"""Of what a page is told, beside its origin."""
 
 
 class Cors:
@@ -37,10 +41,12 @@ class Cors:
 
     def __init__(self, policy: OriginPolicy) -> None:
         self._policy = policy
-        self._known: dict[bytes | None, Headers] = {None: [_VARY]}
+        self._known: BoundedMemo[bytes, Headers] = BoundedMemo(entries=REMEMBERED, max_bytes=REMEMBERED_BYTES)
 
     def headers(self, origin: bytes | None) -> Headers:
         """Return the headers of a response to a page of this origin. The list is shared: add it to others, do not change it."""
+        if origin is None:
+            return _TO_NO_PAGE
         known = self._known.get(origin)
         return known if known is not None else self._consider(origin)
 
@@ -61,9 +67,8 @@ class Cors:
             _VARY_PREFLIGHT,
         ]
 
-    def _consider(self, origin: bytes | None) -> Headers:
-        if origin is None or not self._policy.allows(origin):
-            return [_VARY]
-        return remember(
-            self._known, origin, [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED), _VARY]
-        )
+    def _consider(self, origin: bytes) -> Headers:
+        if not self._policy.allows(origin):
+            return _TO_NO_PAGE
+        told = [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED), _VARY]
+        return self._known.put(origin, told, len(origin) + _LIST_BYTES)

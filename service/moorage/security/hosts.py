@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from moorage.security.memo import MAX_VALUE_BYTES, remember
+from moorage.memo import BoundedMemo
+from moorage.security.bounds import MAX_VALUE_BYTES, REMEMBERED, REMEMBERED_BYTES
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _AUTHORITY: Final = re.compile(r"([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])\.?(?::(\d{1,5}))?")
@@ -36,16 +37,17 @@ class HostPolicy:
         self._any = "*" in entries
         self._suffixes = tuple(_split(entry[2:]) for entry in entries if entry.startswith("*."))
         self._exact = frozenset(_split(entry) for entry in entries if not entry.startswith("*"))
-        self._known: dict[bytes | None, bool] = {}
+        self._known: BoundedMemo[bytes | None, bool] = BoundedMemo(entries=REMEMBERED, max_bytes=REMEMBERED_BYTES)
 
     def allows(self, host: bytes | None) -> bool:
         """Tell whether a request that names this host is for us; None is a request that names none."""
-        return self._known.get(host, False) or self._consider(host)
+        return self._known.get(host) or self._consider(host)
 
     def _consider(self, host: bytes | None) -> bool:
-        match = _AUTHORITY.fullmatch(_text(host))
-        allowed = match is not None and (self._any or self._matches(match[1], match[2]))
-        return remember(self._known, host, True) if allowed else False
+        match = None if host is None else _AUTHORITY.fullmatch(_text(host))
+        if host is None or match is None or not (self._any or self._matches(match[1], match[2])):
+            return False
+        return self._known.put(host, True, len(host))
 
     def _matches(self, name: str, port: str | None) -> bool:
         if name in _LOOPBACK or (name, None) in self._exact or (name, port) in self._exact:
@@ -68,23 +70,21 @@ class OriginPolicy:
         entries = [entry.lower() for entry in allowed]
         self._any = "*" in entries
         self._exact = frozenset(_origin(entry) for entry in entries if entry != "*")
-        self._known: dict[bytes | None, bool] = {None: True}
+        self._known: BoundedMemo[bytes, bool] = BoundedMemo(entries=REMEMBERED, max_bytes=REMEMBERED_BYTES)
 
     def allows(self, origin: bytes | None) -> bool:
         """Tell whether a page of this origin may ask; None is a client that is no browser, or a page of ours."""
-        return self._known.get(origin, False) or self._consider(origin)
+        return origin is None or self._known.get(origin) or self._consider(origin)
 
-    def _consider(self, origin: bytes | None) -> bool:
-        if origin is None:  # the table may have started over
-            return True
+    def _consider(self, origin: bytes) -> bool:
         parsed = _origin(_text(origin))
         known = parsed is not None and (parsed in self._exact or _is_loopback(parsed))
         allowed = known or (self._any and len(origin) <= MAX_VALUE_BYTES)
-        return remember(self._known, origin, True) if allowed else False
+        return self._known.put(origin, True, len(origin)) if allowed else False
 
 
-def _text(value: bytes | None) -> str:
-    return "" if value is None or len(value) > MAX_VALUE_BYTES else value.strip(b" \t").decode("latin-1").lower()
+def _text(value: bytes) -> str:
+    return "" if len(value) > MAX_VALUE_BYTES else value.strip(b" \t").decode("latin-1").lower()
 
 
 def _split(entry: str) -> tuple[str, str | None]:

@@ -11,13 +11,13 @@ import base64
 import os
 import time
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
 
+from moorage.memo import BoundedMemo
 from moorage.security.keyring import Sealer
 
 PURPOSE: Final = "session-id"
@@ -34,8 +34,9 @@ KEY_BYTES: Final = 16
 MINT_BYTES: Final = 4
 
 _REMEMBERED: Final = 1024
-_REMEMBERED_BYTES: Final = 2048
-"""A record above this is opened every time: an unpacked one takes up to sixty times the memory of its bytes."""
+_REMEMBERED_BYTES: Final = 16 * 1024 * 1024
+_UNPACKED: Final = 96
+"""Bytes of memory that a byte of a record takes unpacked, at most: objects nested in objects do."""
 
 _PLAIN: Final = b"\0"
 _DEFLATED: Final = b"\1"
@@ -101,7 +102,7 @@ class SessionIds:
         self._mint = mint
         self._lifetime = lifetime_seconds
         self._clock = clock
-        self._opened: OrderedDict[str, SessionRecord] = OrderedDict()
+        self._opened: BoundedMemo[str, SessionRecord] = BoundedMemo(entries=_REMEMBERED, max_bytes=_REMEMBERED_BYTES)
         self._generation = sealer.generation
 
     def mint(self, version: str, client: dict[str, Any], owner: str) -> tuple[str, SessionRecord]:
@@ -130,8 +131,6 @@ class SessionIds:
         record = self._opened.get(name)
         if record is None:
             record = self._unseal(name)
-        else:
-            self._opened.move_to_end(name)
         if record is None or (self._lifetime is not None and self._clock() - record.created >= self._lifetime):
             return None
         return record
@@ -152,14 +151,9 @@ class SessionIds:
         payload = None if sealed is None else self._sealer.open(sealed)
         packed = None if payload is None else _inflate(payload)
         record = None if packed is None else _unpack(packed)
-        if packed is not None and record is not None and len(packed) <= _REMEMBERED_BYTES:
-            self._remember(name, record)
+        if packed is not None and record is not None:
+            self._opened.put(name, record, len(name) + _UNPACKED * len(packed))
         return record
-
-    def _remember(self, name: str, record: SessionRecord) -> None:
-        self._opened[name] = record
-        if len(self._opened) > _REMEMBERED:
-            self._opened.popitem(last=False)
 
 
 def _pack(record: SessionRecord) -> bytes:

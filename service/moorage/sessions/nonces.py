@@ -2,7 +2,7 @@
 
 Two generations by time: each nonce is remembered for at least the life of its token and at most twice as long, and forgetting costs one
 assignment. When a generation is full, what comes next is refused and not remembered at the cost of another: forgetting early would let an
-earlier token be replayed, and so many do not come in one life from replicas that share this process' work.
+earlier token be replayed (which is why this is no memo), and so many do not come in one life from replicas that share this process' work.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Final
 
+from moorage.memo import BoundedMemo
 from moorage.store.client import FORMAT
 from moorage.store.lease import GET_STREAM, Entry, Eras, Fenced, Lease, Tail, Write
 from moorage.store.outage import StoreUnavailable, Unreadable
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GET_STREAM", "Absent", "Claim", "Crowded", "Entry", "Fenced", "Held", "Lease", "Owned", "SessionStore", "Tail", "Write"]
 
-_MOST_PRINCIPALS: Final = 10_000
+_PRINCIPALS: Final = 10_000
+_PRINCIPALS_BYTES: Final = 4 * 1024 * 1024
 """Of whom a process remembers how many sessions they have: as many as it may have sessions."""
 
 _TOO_BIG: Final = b"-"
@@ -100,7 +102,7 @@ class SessionStore:
         self.limits = limits
         self.unkept = 0
         self._present = present
-        self._count: OrderedDict[str, int] = OrderedDict()
+        self._count: BoundedMemo[str, int] = BoundedMemo(entries=_PRINCIPALS, max_bytes=_PRINCIPALS_BYTES)
 
     async def admit(self, tag: str, principal: str) -> bool:
         """Count a session in for its principal, in the whole deployment; False when there is no room.
@@ -111,10 +113,7 @@ class SessionStore:
         most = self.limits.max_sessions_per_principal
         count = await self.store.run("admit", (self._principal(principal),), tag, most, _ms(self.limits.idle_timeout_seconds))
         if count:
-            self._count[principal] = int(count)
-            self._count.move_to_end(principal)
-            if len(self._count) > _MOST_PRINCIPALS:
-                self._count.popitem(last=False)
+            self._count.put(principal, int(count), getsizeof(principal))
         return bool(count)
 
     def share(self, principal: str) -> int:
@@ -122,7 +121,7 @@ class SessionStore:
 
         The count is as old as the last session of the principal that was counted here; each begins, moves or is kept alive with a count.
         """
-        return self.limits.max_bytes_per_principal // max(1, self._count.get(principal, 1))
+        return self.limits.max_bytes_per_principal // max(1, self._count.get(principal) or 1)
 
     async def create(self, tag: str, principal: str = "") -> Lease:
         """Own a session that is new.

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import re
 import time
+from sys import getsizeof
 from typing import Any, Final
 
+from moorage.memo import BoundedMemo
 from moorage.telemetry.redaction import redact, safe_uri, short
 
 _SESSION_IDS: Final = re.compile(
@@ -24,9 +26,10 @@ _FIRST_ARGUMENT_ONLY: Final = {
 }
 _EXPORTING: Final = ("opentelemetry.exporter", "opentelemetry.sdk")
 _QUIET_SECONDS: Final = 60.0
-_MAX_REMEMBERED: Final = 256
+_SAID_BYTES: Final = 256
+"""Of a message that was written, beside its texts."""
 
-_said: dict[tuple[str, str], float] = {}
+_said: Final = BoundedMemo[tuple[str, str], float](entries=256, max_bytes=256 * 1024)
 
 
 def facts(record: logging.LogRecord) -> dict[str, Any] | None:
@@ -59,9 +62,8 @@ def _said_lately(record: logging.LogRecord) -> bool:
     """Tell whether this message was written less than a minute ago: a collector that is down stays down for a while."""
     key = (record.name, str(record.msg)[:80])
     now = time.monotonic()
-    if now - _said.get(key, -_QUIET_SECONDS) < _QUIET_SECONDS:
+    said = _said.get(key)
+    if said is not None and now - said < _QUIET_SECONDS:
         return True
-    if len(_said) >= _MAX_REMEMBERED:
-        _said.clear()
-    _said[key] = now
+    _said.put(key, now, _SAID_BYTES + getsizeof(key[1]))
     return False

@@ -9,7 +9,6 @@ Uses the OpenTelemetry API alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from functools import lru_cache
 from time import perf_counter
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NoOpTracer, Span, SpanContext, SpanKind, StatusCode, Tracer, set_span_in_context
 from structlog.typing import FilteringBoundLogger
 
+from moorage.memo import BoundedMemo
 from moorage.telemetry.context import NOTHING, context_of, remote_parent
 from moorage.telemetry.conventions import OTHER, REFUSALS, ROUTE
 from moorage.telemetry.instruments import Instruments, known_http_version, known_method
@@ -25,6 +25,11 @@ from moorage.telemetry.operation import Operation
 Scope = MutableMapping[str, Any]
 _NO_META: Final[Mapping[str, Any]] = {}
 _MAX_TEXT: Final = 256
+_MAX_PORT_DIGITS: Final = 5
+_AUTHORITY_BYTES: Final = 512
+"""Of what is read from a Host field, beside its text."""
+
+_authorities: Final = BoundedMemo[bytes, dict[str, str | int]](entries=1024, max_bytes=1024 * 1024)
 
 
 class Observer:
@@ -194,22 +199,25 @@ class Exchange:
             attributes["http.request.method_original"] = scope["method"][:32]
         host = headers.get(b"host")
         if host is not None:
-            attributes.update(_authority(host))
+            attributes.update(_authority(host[:_MAX_TEXT]))
         agent = headers.get(b"user-agent")
         if agent is not None:
             attributes["user_agent.original"] = _text(agent)
         return attributes
 
 
-@lru_cache(maxsize=1024)
 def _authority(host: bytes) -> dict[str, str | int]:
-    """Return server.address and server.port as the caller named them."""
-    name, colon, port = _text(host).rpartition(":")
-    if not colon or not port.isdecimal():
-        return {"server.address": _text(host)}
+    """Return server.address and server.port as the caller named them; what is returned is shared."""
+    return _authorities.get(host) or _authorities.put(host, _read_authority(host), 2 * len(host) + _AUTHORITY_BYTES)
+
+
+def _read_authority(host: bytes) -> dict[str, str | int]:
+    text = _text(host)
+    name, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or len(port) > _MAX_PORT_DIGITS:
+        return {"server.address": text}
     return {"server.address": name, "server.port": int(port)}
 
 
-@lru_cache(maxsize=1024)
 def _text(header: bytes) -> str:
     return header[:_MAX_TEXT].decode("latin-1")

@@ -7,8 +7,8 @@ import pytest
 
 from moorage.security.api_keys import FixedKeys, KeyFile, KeyRing, generate, stored_line
 from moorage.security.authn import Authenticator
+from moorage.security.bounds import REMEMBERED
 from moorage.security.challenge import INVALID, MISSING, Challenge
-from moorage.security.memo import LIMIT
 from moorage.security.principal import ANONYMOUS, Principal
 
 TOKEN = "moor_" + "k" * 43
@@ -92,10 +92,10 @@ def test_a_revoked_key_is_refused_as_soon_as_its_file_changed(tmp_path: Path) ->
 
 def test_no_client_can_fill_the_memory() -> None:
     authenticator = strict()
-    for count in range(LIMIT + 50):
+    for count in range(REMEMBERED + 50):
         authenticator.authenticate(b"Bearer" + b" " * (count % 400 + 1) + TOKEN.encode() + b" " * (count // 400))
         authenticator.authenticate(b"Bearer x%d" % count)
-    assert 0 < len(authenticator._known) <= LIMIT
+    assert 0 < len(authenticator._known) <= REMEMBERED
 
 
 def test_a_challenge_without_a_key_says_nothing_about_an_error() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from moorage.security.bounds import REMEMBERED
 from moorage.security.cors import Cors
 from moorage.security.hosts import OriginPolicy
-from moorage.security.memo import LIMIT
 
 APP = b"https://app.example.com"
 
@@ -74,6 +74,6 @@ def test_a_preflight_that_asks_for_ever_is_answered_shortly() -> None:
 
 def test_no_client_can_fill_the_memory() -> None:
     answers = Cors(OriginPolicy(["*"]))
-    for count in range(LIMIT + 50):
+    for count in range(REMEMBERED + 50):
         assert len(answers.headers(b"https://h%d.example" % count)) == 3
-    assert len(answers._known) <= LIMIT
+    assert len(answers._known) <= REMEMBERED

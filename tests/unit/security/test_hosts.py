@@ -2,8 +2,8 @@
 
 import pytest
 
+from moorage.security.bounds import REMEMBERED
 from moorage.security.hosts import HostPolicy, OriginPolicy
-from moorage.security.memo import LIMIT
 
 ALLOWED_HOSTS = ["mcp.example.com", "Fixed.example.com:8443", "*.svc.example", "*.port.example:81", "[2001:db8::1]"]
 ALLOWED_ORIGINS = ["https://app.example.com", "https://Fixed.example.com:443", "http://dev.example.com:5173"]
@@ -144,13 +144,13 @@ def test_a_star_serves_every_origin() -> None:
 
 def test_no_client_can_fill_the_memory() -> None:
     hosts, origins = HostPolicy(["*"]), OriginPolicy(["*"])
-    for count in range(LIMIT + 50):
+    for count in range(REMEMBERED + 50):
         assert hosts.allows(b"h%d.example" % count)
         assert origins.allows(b"https://h%d.example" % count)
-    assert len(hosts._known) <= LIMIT
-    assert len(origins._known) <= LIMIT
+    assert len(hosts._known) <= REMEMBERED
+    assert len(origins._known) <= REMEMBERED
     assert origins.allows(None)
     narrow = HostPolicy([])
-    for count in range(LIMIT + 50):
+    for count in range(REMEMBERED + 50):
         assert not narrow.allows(b"h%d.example" % count)
     assert not narrow._known

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -367,3 +369,46 @@ def test_a_call_that_runs_again_without_its_client_is_a_message_and_no_http_requ
     assert [point.count for point in recorded.points("mcp.server.operation.duration")] == [1]
     assert recorded.points("http.server.request.duration") == []
     assert [point.value for point in recorded.points("http.server.active_requests")] == [0]
+
+
+def test_of_ten_thousand_agents_and_hosts_little_is_remembered(recorded: Any) -> None:
+    def seen(count: int) -> dict[str, Any]:
+        value = (b"%08d" % count).ljust(30 * 1024, b"x")
+        recorded.observer.exchange(SCOPE, {b"user-agent": value, b"host": value}).finish(200)
+        (span,) = recorded.spans
+        recorded.exporter.clear()
+        recorded.stream.seek(0)
+        recorded.stream.truncate()
+        return dict(span.attributes)
+
+    tracemalloc.start()
+    try:
+        seen(0)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for count in range(1, 10_000):
+            seen(count)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 2 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert seen(10_000)["user_agent.original"] == "00010000" + "x" * 248
+    assert seen(10_000)["server.address"] == "00010000" + "x" * 248
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "port"),
+    [
+        (b"a:1", "a", 1),
+        (b"a:65535", "a", 65535),
+        (b"a:" + b"9" * 200, "a:" + "9" * 200, None),
+        (b"[::1]:80", "[::1]", 80),
+        (b":", ":", None),
+    ],
+)
+def test_the_host_is_told_as_it_was_named_and_a_port_only_where_it_may_be_one(
+    recorded: Any, host: bytes, address: str, port: int | None
+) -> None:
+    recorded.observer.exchange(SCOPE, {b"host": host}).finish(200)
+    attributes = recorded.spans[0].attributes
+    assert (attributes["server.address"], attributes.get("server.port")) == (address, port)
