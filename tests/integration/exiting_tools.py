@@ -59,6 +59,25 @@ async def leave_from_thread(path: str) -> str:
 
 
 @mcp.tool()
+async def leave_by_callbacks(path: str) -> str:
+    """End it in callbacks of the loop: one at once, one by a timer, one of a future, one from a thread; over when PATH exists."""
+    loop = asyncio.get_running_loop()
+    loop.call_soon(sys.exit, 3)
+    done = loop.create_future()
+    done.add_done_callback(lambda _: sys.exit(3))
+    done.set_result(None)
+    loop.call_later(0, sys.exit, 3)
+    await asyncio.to_thread(loop.call_soon_threadsafe, sys.exit, 3)
+    loop.call_later(0.001, _interrupt)
+    loop.call_later(0.002, Path(path).touch)
+    return "still here"
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@mcp.tool()
 async def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -44,3 +45,22 @@ async def test_a_tool_that_exits_is_a_tool_error_and_a_signal_ends_the_process(e
         server.signal(signal.SIGTERM)
         assert await server.exit_code(within=15) == 0
     assert sum('"tool":"leave"' in line and "mcp.tool_failed" in line for line in server.lines) == 1
+
+
+async def test_a_callback_that_exits_does_not_end_the_worker_and_is_counted(tmp_path: Path) -> None:
+    async with serving("moorage", target=TARGET) as server, client() as http:
+        before = server.workers()
+        body, headers = modern("tools/call", {"name": "leave_by_callbacks", "arguments": {"path": str(tmp_path / "over")}})
+        assert answer(await http.post(f"{server.url}/mcp", json=body, headers=headers))["result"]["content"][0]["text"] == "still here"
+        await appears(tmp_path / "over")
+        body, headers = modern("tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}})
+        assert answer(await http.post(f"{server.url}/mcp", json=body, headers=headers))["result"]["content"][0]["text"] == "3"
+        assert server.workers() == before
+        metrics = (await http.get(f"{server.admin}/metrics")).text
+        [counted] = re.findall(r'moorage_background_faults_total\{[^}]*"loop"[^}]*\} (\d+)', metrics)
+        server.signal(signal.SIGTERM)
+        assert await server.exit_code(within=15) == 0
+    faults = [line for line in server.lines if '"task":"loop"' in line and "background.failed" in line]
+    assert len(faults) == int(counted)
+    assert "SystemExit" in faults[0]
+    assert "KeyboardInterrupt" in faults[-1]

@@ -4,7 +4,7 @@ asyncio sets `SystemExit` and `KeyboardInterrupt` on the task that raised them a
 `sys.exit()` in a task which a tool has started would end the process with every call in it. A task factory hands each coroutine over in a
 wrapper that raises an ordinary exception instead, to whoever awaits the task. Only uvicorn's task of a request is left as it is: it
 catches everything itself, and there is one on every request's way. A signal ends the process as before (`lifecycle.signals`). A plain
-callback (`loop.call_soon(sys.exit)`) is no task, and still ends the run.
+callback (`loop.call_soon(sys.exit)`) is no task: only our own worker's loop goes on after one (`runtime.loop`).
 
 Source: docs/decisions/2026-11-25-supervision.md
 """

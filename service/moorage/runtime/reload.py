@@ -20,6 +20,7 @@ from moorage.edge.uvicorn_parts import UVICORN_PARTS
 from moorage.errors import MoorageError
 from moorage.lifecycle.listeners import Listener
 from moorage.lifecycle.parts import Parts, require
+from moorage.runtime.loop import SERVING_LOOP
 from moorage.runtime.startup import PlainStart
 from moorage.telemetry import logs
 
@@ -54,6 +55,7 @@ def serve_and_reload(settings: Settings) -> int:
         "moorage.runtime.reload:dev_app",
         factory=True,
         interface="asgi3",
+        loop=SERVING_LOOP,
         http="moorage.edge.http:BoundedProtocol",
         ws="none",
         lifespan="on",

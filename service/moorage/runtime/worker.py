@@ -20,6 +20,7 @@ from moorage.edge.http import served_protocol
 from moorage.edge.uvicorn_parts import UVICORN_PARTS
 from moorage.errors import MoorageError
 from moorage.lifecycle.parts import Parts, require
+from moorage.runtime.loop import SERVING_LOOP
 from moorage.runtime.startup import PlainStart, building
 
 _HEARTBEAT_SECONDS: Final = 1
@@ -62,7 +63,7 @@ class MoorageWorker(UvicornWorker):
     wsgi: Any
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as uvicorn_worker declares it
-        "loop": "uvloop",
+        "loop": SERVING_LOOP,
         "ws": "none",
         "lifespan": "on",
         "interface": "asgi3",
