@@ -27,6 +27,9 @@ Header = tuple[bytes, bytes]
 SCOPE_KEY: Final = "moorage.exchange"
 """Where an exchange stands in its ASGI scope, for the middleware that sees only the SDK's request object."""
 
+REFUSAL_KEY: Final = "moorage.refusal"
+"""Where the refusal of a message stands in the scope, for whoever writes an answer that was made by the SDK."""
+
 CLIENT_GONE: Final = 499
 """Reported in telemetry when the client left before an answer was due (nginx's convention); never sent."""
 

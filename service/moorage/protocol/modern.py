@@ -37,11 +37,11 @@ from moorage.protocol.boundary import answer_failed, answerable
 from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.call import Call, InFlight
 from moorage.protocol.encoding import Unwritable, encode_answer, error_object, sse_frame, unwritable
-from moorage.protocol.exchange import HttpExchange
+from moorage.protocol.exchange import REFUSAL_KEY, HttpExchange
 from moorage.protocol.hot import HotTools
 from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
 from moorage.protocol.observation import Observed, is_encoding_fault, outcome_of
-from moorage.protocol.refusals import CLOSING, Refusal, RefusedError, again_headers, refuse
+from moorage.protocol.refusals import CLOSING, Refusal, RefusedError, again_headers, refuse, with_refusal
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
@@ -219,7 +219,7 @@ class ModernEndpoint:
             message = f"The request id must be a string or an integer of at most {MAX_ID_LENGTH} characters"
             await http.respond_error(400, INVALID_REQUEST, message)
             return
-        refusal = self._budgets.refuses_call(http)
+        refusal = None if _has_no_id(http.body) else self._budgets.refuses_call(http)
         if refusal is not None:
             await refuse(http, refusal)
             return
@@ -262,7 +262,12 @@ class ModernEndpoint:
 
 
 async def _send_text(http: HttpExchange, message: Message) -> None:
-    """Send on what the SDK's endpoint sends, with U+FFFD for half a surrogate pair: it writes its escape, which no strict reader takes."""
+    """Send on what the SDK's endpoint sends, but a refusal with its status, and U+FFFD for half a surrogate pair.
+
+    The endpoint knows no status of ours, and writes a half's escape, which no strict reader takes.
+    """
+    if message["type"] == "http.response.start" and (refusal := http.scope.get(REFUSAL_KEY)) is not None:
+        message = with_refusal(message, refusal)
     if b"\\ud" in message.get("body", b""):
         message = {**message, "body": _SURROGATES.sub(lambda found: b"\\ufffd" if found[1] else found[0], message["body"])}
     await http.send(message)
@@ -280,10 +285,18 @@ def _encoding_fault(error: Exception) -> Unwritable | None:
 class _Envelope(msgspec.Struct):
     """What is read of a body to see its id: the rest is passed over, so that this costs no second decoding."""
 
-    id: msgspec.Raw = msgspec.Raw(b"null")
+    id: msgspec.Raw = msgspec.Raw(b"")
 
 
 _read_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+def _has_no_id(body: bytes) -> bool:
+    """Whether a body is a notification, which is acknowledged and begins nothing."""
+    try:
+        return not bytes(_read_envelope(body).id)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
 
 
 def _bounded_id(body: bytes) -> str | int | None:
@@ -305,7 +318,7 @@ def _echoes_oversized_id(body: bytes) -> bool:
     if len(body) <= MAX_ID_LENGTH:
         return False
     try:
-        request_id = json.loads(bytes(_read_envelope(body).id))
+        request_id = json.loads(bytes(_read_envelope(body).id) or b"null")
     except msgspec.ValidationError:  # JSON, and no object
         return False
     except (ValueError, RecursionError):

@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError
 from moorage.protocol import sdk
 from moorage.protocol.boundary import answerable
 from moorage.protocol.encoding import unwritable
-from moorage.protocol.exchange import SCOPE_KEY, HttpExchange
+from moorage.protocol.exchange import REFUSAL_KEY, SCOPE_KEY, HttpExchange
 from moorage.protocol.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ class Observed(ServerMiddleware[Any]):
             result = await call_next(ctx)
         except BaseException as error:
             known = self.finish_raised(operation, ctx.method, params, error)
+            if isinstance(known, RefusedError):
+                http.scope[REFUSAL_KEY] = known.refusal
             if known is error:
                 raise
             raise known from error

@@ -20,6 +20,8 @@ from moorage.store.outage import StoreFull, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.types import Message
+
     from moorage.limits.room import Denied
     from moorage.protocol.exchange import Header, HttpExchange
 
@@ -113,6 +115,11 @@ def again_headers(answer: Mapping[str, Any]) -> list[Header]:
     if error is None or error["code"] != REFUSED or "data" not in error:
         return []
     return [_retry_after(error["data"]["retryAfterSeconds"])]
+
+
+def with_refusal(message: Message, refusal: Refusal) -> Message:
+    """The head of an answer that the SDK has made of a refusal: it knows neither the status nor when to come again."""
+    return {**message, "status": refusal.status, "headers": [*message["headers"], _retry_after(refusal.retry_after_seconds)]}
 
 
 def _retry_after(seconds: int) -> Header:

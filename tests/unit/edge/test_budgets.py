@@ -12,7 +12,7 @@ import pytest
 
 from moorage.security.api_keys import stored_line
 from tests.comparison.wire import Exchange
-from tests.unit.edge.conftest import Harbour, Start, header
+from tests.unit.edge.conftest import MODERN, Harbour, Start, header
 from tests.unit.edge.test_sessions import begun, call, sse
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +103,9 @@ async def test_answers_cancellations_notifications_and_ends_get_into_a_full_proc
     await until(lambda: harbour.app.state.service.budgets.calls == 2)
     assert refusal(await answered(harbour.legacy(ended, call("quick"))))[2] == "calls_limit"
     assert (await answered(harbour.legacy(ended, {"method": "notifications/roots/list_changed"}))).status == 202
+    notice = {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}
+    assert (await harbour.ask("POST", {"mcp-protocol-version": MODERN}, notice)).status == 202
+    assert (await harbour.ask("POST", {"mcp-protocol-version": MODERN}, {**notice, "method": "tools/call", "id": 1})).status == 503
     assert (await harbour.ask("DELETE", {"mcp-session-id": ended})).status == 200
     cancel = harbour.legacy(cancelled, {"method": "notifications/cancelled", "params": {"requestId": 2}})
     assert (await answered(cancel)).status == 202
