@@ -25,7 +25,7 @@ from moorage.protocol.encoding import encode_answer, error_object, sse_event, ss
 from moorage.protocol.feed import Feed, outcome_unknown
 from moorage.protocol.messages import NotificationMessage, ReplyMessage, RequestMessage
 from moorage.protocol.reader import Reader
-from moorage.protocol.refusals import STORE_FULL, Refusal
+from moorage.protocol.refusals import MOVED, STORE_FULL, Refusal, refuse
 from moorage.protocol.session import Session, read_stream
 from moorage.protocol.session_call import SessionCall
 from moorage.protocol.subscriptions import NO_ROOM, Subscriptions
@@ -72,7 +72,7 @@ class Dispatcher:
             case RequestMessage():
                 running = session.calls.get(coerce_request_id(message.id))
                 if running is not None and running.feed is not None and http.sent_before:
-                    await self._listen_to(running.feed, http, session)
+                    await self._listen_to(running.feed, http, session, message.id)
                     return
                 if running is not None:
                     reason = f"Request id {message.id!r} is already in flight in this session"
@@ -95,10 +95,16 @@ class Dispatcher:
                 await self._replied(http, session, message)
 
     @staticmethod
-    async def _listen_to(feed: Feed, http: HttpExchange, session: Session) -> None:
+    async def _listen_to(feed: Feed, http: HttpExchange, session: Session, request_id: str | int) -> None:
         """Answer a request whose first owner was lost with what becomes of it here: it runs again already."""
         reader = Reader(http)
-        await feed.join(reader, 0, primes=session.primes)
+        try:
+            whole = await feed.join(reader, 0, primes=session.primes)
+        except Fenced:
+            await refuse(http, MOVED, request_id)
+            return
+        if not whole:  # the log has no room for all that was said; the answer is still to come
+            feed.attach(reader)
         await read_stream(session, reader)
 
     def call(self, http: HttpExchange, session: Session, message: RequestMessage) -> SessionCall:
@@ -154,11 +160,11 @@ class Dispatcher:
     async def _respond_failed(call: SessionCall, message: RequestMessage, error: BaseException) -> None:
         """Answer with an internal error what could not be answered otherwise, on whatever the client reads."""
         if not is_end_of_task(error) and call.feed is not None:
-            call.session.feeds.pop(call.feed.name, None)
-        if not is_end_of_task(error) and call.reader is not None:
-            call.reader.put(sse_event(internal_error(message.id)))
-            call.reader.end(b"")
-            await call.reader.wait_closed()
+            await _fail_stream(call.session, call.feed, message.id)
+            if call.reader is not None:
+                call.reader.put(sse_event(internal_error(message.id)))  # a fenced log shows nothing; to one that has ended this is nothing
+                call.reader.end(b"")
+                await call.reader.wait_closed()
         await answer_failed(call.http, error, message.id, message.method, [call.session.header])
 
     @staticmethod
@@ -232,28 +238,60 @@ class Dispatcher:
         return isinstance(message, RequestMessage) and not self._repeatable(message)
 
     async def settle(self, session: Session, feed: Feed, registration: bytes, http: HttpExchange) -> None:
-        """End the stream of a call whose owner was lost; whether it runs again is asked anew of the tool."""
-        known = orphans.registered(registration)
+        """End the stream of a call whose owner was lost; whether it runs again is asked anew of the tool.
+
+        A fault of it ends the stream with an error under the call's id, before it is raised.
+        """
+        known = None
         try:
+            known = orphans.registered(registration)
             if known is None:  # of a later release
                 session.feeds.pop(feed.name, None)
                 await feed.forget()
                 return
-            message = known.message
-            feed.again = again = known.again and self._repeatable(message)
-            floor = orphans.progress_seen(await feed.read()) if again else None
-            if again and coerce_request_id(message.id) not in session.calls:  # nothing is awaited until it is there
-                call = self.call(http, session, message)
-                call.feed, call.floor = feed, floor
-                answer = await self.run(call, message)
-            else:
-                answer = error_answer(message.id, outcome_unknown().error)
-            log.info("call.settled", method=message.method, again=again)
-            await self._end_stream(SessionCall(session, http, None, None, streams=False, now=0.0), feed, answer)
+            await self._settle(session, feed, known, http)
         except Fenced:
             log.info("call.unsettled")  # whoever claims the session next finds it again
+        except BaseException as error:
+            if not is_end_of_task(error):
+                await _fail_stream(session, feed, None if known is None else known.message.id)
+            raise
         finally:
             http.observed.finish(200)
+
+    async def _settle(self, session: Session, feed: Feed, known: orphans.Registered, http: HttpExchange) -> None:
+        message = known.message
+        feed.again = again = known.again and self._repeatable(message)
+        floor = orphans.progress_seen(await feed.read()) if again else None
+        if again and coerce_request_id(message.id) not in session.calls:  # nothing is awaited until it is there
+            call = self.call(http, session, message)
+            call.feed, call.floor = feed, floor
+            answer = await self.run(call, message)
+        else:
+            answer = error_answer(message.id, outcome_unknown().error)
+        log.info("call.settled", method=message.method, again=again)
+        await self._end_stream(SessionCall(session, http, None, None, streams=False, now=0.0), feed, answer)
+
+
+async def _fail_stream(session: Session, feed: Feed, request_id: str | int | None) -> None:
+    """End the stream of a call that could not be answered, once: whoever reads it, and whoever comes back for it, gets an error in words.
+
+    Where the log does not take that either, this process gives the session up, and the stream ends for its client to come back:
+    whoever owns the session next, maybe this process, settles the call.
+    """
+    session.feeds.pop(feed.name, None)
+    try:
+        if request_id is None:
+            await feed.forget()
+        else:
+            await feed.fail(internal_error(request_id))
+    except (MCPError, Fenced):
+        log.info("mcp.answer_unheard")  # the session is somebody else's, who ends the stream
+    except Exception:  # boundary: what has failed once may fail again, and a client must not wait for ever
+        log.exception("mcp.answer_failed", effect="the session is given up")
+        session.let_go()
+    if feed.reader is not None:
+        feed.reader.end()
 
 
 def _refuses_watching(session: Session, message: RequestMessage) -> Refusal | None:

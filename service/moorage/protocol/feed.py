@@ -53,9 +53,10 @@ class Feed:
         reader: Who sees its events at once; whoever else comes back later reads them from the log.
         again: Whether a later owner runs the call again.
         begun: Whether who reads it here was given a position to come back with.
+        answered: Whether the log has the answer, which is the last event of a stream.
     """
 
-    __slots__ = ("_lease", "_prefix", "_primes", "_registration", "again", "begun", "name", "reader")
+    __slots__ = ("_lease", "_prefix", "_primes", "_registration", "again", "answered", "begun", "name", "reader")
 
     def __init__(self, lease: Lease, name: str, registration: bytes | None = None, *, primes: bool = False) -> None:
         """Begin or go on with a stream.
@@ -73,6 +74,7 @@ class Feed:
         self.name = name
         self.again = False
         self.begun = False
+        self.answered = False
         self.reader: Reader | None = None
 
     def event_id(self, offset: int) -> bytes:
@@ -121,6 +123,20 @@ class Feed:
         # Whoever emits may be cancelled when the store has the event and we do not know it: the next would be taken for its repetition.
         await asyncio.shield(contained("event", partial(self._keep, message, data, last=last), expected=(Exception,)))
 
+    async def fail(self, message: Any) -> None:
+        """End the stream of a call that could not be answered; where the log has an answer already, a client comes back for that.
+
+        Args:
+            message: The answer in its place.
+
+        Raises:
+            MCPError: It could neither be kept nor shown.
+        """
+        if not self.answered:
+            await self.emit(message, last=True)
+        elif self.reader is not None:
+            self.reader.end()
+
     async def forget(self) -> None:
         """Nobody can end this stream: whoever resumes it is told that it is gone.
 
@@ -136,7 +152,7 @@ class Feed:
         try:
             async with self._lease.lock:
                 offset = await self._append(Write("last" if last else "event", self.name, kept))
-                self.begun = True
+                self.begun, self.answered = True, last
                 self._show(_frame(self.event_id(offset), data), last=last)
         except Fenced as fenced:
             if self.reader is None or self.reader.ended:

@@ -20,6 +20,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 
 from moorage.lifecycle.heap import give_back
 from moorage.protocol.accept import Accepts
+from moorage.protocol.boundary import answer_failed
 from moorage.protocol.budgets import Budgets
 from moorage.protocol.connection import described_by
 from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
@@ -155,6 +156,10 @@ class LegacyEndpoint:
                 await self._serve_within(http, message, relayed=relayed)
         except StoreUnavailable as error:
             await refuse(http, of_store(error), message.id)
+        except BaseException as error:  # boundary: whatever fails around the handler has its request's id
+            if http.streaming:
+                raise  # what another replica writes is cut, and its client comes back for the rest
+            await answer_failed(http, error, message.id, message.method)
 
     async def _serve_within(self, http: HttpExchange, message: Addressed, *, relayed: bool) -> None:
         session = await self._session(http, message, relayed=relayed)

@@ -123,6 +123,11 @@ def redis() -> Iterator[Redis]:
         yield it
 
 
+@pytest.fixture(params=["alone", "shared"])
+def store(request: pytest.FixtureRequest, redis: Redis) -> Mapping[str, Any] | None:
+    return {"url": redis.url, "prefix": uuid4().hex[:8]} if request.param == "shared" else None
+
+
 Start = Callable[..., Awaitable[Replica]]
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,10 +15,8 @@ from uuid import uuid4
 import anyio
 import pytest
 import uvicorn
-from mcp.server.mcpserver import Context, MCPServer
 
 import moorage.app
-from moorage.app import MoorageApp, create_app
 from moorage.lifecycle.supervised import FAULTS
 from moorage.protocol.call import Call, InFlight
 from moorage.protocol.dispatch import Dispatcher
@@ -31,22 +28,26 @@ from moorage.protocol.reader import Reader
 from moorage.protocol.replication import Replication
 from moorage.protocol.service import McpService
 from moorage.protocol.session_call import SessionCall
-from moorage.settings import Settings
 from moorage.store.bus import Bus
 from moorage.store.owners import Owner
-from tests.comparison.wire import Exchange, lifespan
 from tests.events import written
 from tests.integration.shared.conftest import holds
-from tests.services import Redis, sealing_key
-from tests.unit.edge.conftest import Harbour, header
+from tests.integration.shared.faulty import (
+    FAULTS_OF,
+    assert_serves,
+    begin,
+    counted,
+    last_message,
+    raise_once,
+    raise_once_static,
+    serving,
+    told_by_readiness,
+)
+from tests.services import Redis
+from tests.unit.edge.conftest import header
 
 pytestmark = pytest.mark.anyio
 
-FAULTS_OF: dict[str, Callable[[], BaseException]] = {
-    "RuntimeError": lambda: RuntimeError("injected"),
-    "RecursionError": lambda: RecursionError("injected"),
-    "SystemExit": lambda: SystemExit(3),
-}
 RESTARTED: dict[str, tuple[Any, str]] = {
     "api-keys": (moorage.app, "_watch_keys"),
     "call-ticker": (InFlight, "_tick_forever"),
@@ -65,94 +66,6 @@ def test_the_matrix_has_every_piece_of_work_that_the_service_restarts() -> None:
     source = Path(moorage.app.__file__).parent
     named = {name for path in source.rglob("*.py") for name in re.findall(r'\.restarted\(\s*"([a-z-]+)"', path.read_text())}
     assert named == set(RESTARTED)
-
-
-@asynccontextmanager
-async def serving(store: Mapping[str, Any] | None) -> AsyncIterator[Harbour]:
-    server = MCPServer("harbour", version="1")
-    base: dict[str, Any] = {"admin": {"port": 0}, "relay": {"port": 0}, "logs": {"level": "error"}, "http": {"ping_seconds": 1}}
-    if store is not None:
-        base |= {"store": store, "security": {"sealing_keys": sealing_key()}}
-    harbour = Harbour(create_app(Settings.model_validate(base), server))
-    release = harbour.release
-
-    @server.tool()
-    async def wait(ctx: Context[Any, Any]) -> str:
-        harbour.arrived.set()
-        await release.wait()
-        return str(ctx.request_id)
-
-    @server.tool()
-    async def reports(ctx: Context[Any, Any]) -> str:
-        await ctx.report_progress(1, 2)
-        harbour.arrived.set()
-        await release.wait()
-        return "done"
-
-    @server.tool()
-    async def fails() -> str:
-        raise ValueError("refused")
-
-    @server.tool()
-    async def quick() -> str:
-        return "done"
-
-    async with lifespan(harbour.app):
-        yield harbour
-
-
-@pytest.fixture(params=["alone", "shared"])
-def store(request: pytest.FixtureRequest, redis: Redis) -> Mapping[str, Any] | None:
-    return {"url": redis.url, "prefix": uuid4().hex[:8]} if request.param == "shared" else None
-
-
-def raise_once(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, make: Callable[[], BaseException]) -> None:
-    """Have a coroutine function raise when it is called for the first time."""
-    original, raised = getattr(where, name), []
-
-    async def once(*args: Any, **kwargs: Any) -> Any:
-        if not raised:
-            raised.append(1)
-            raise make()
-        return await original(*args, **kwargs)
-
-    monkeypatch.setattr(where, name, once)
-
-
-async def last_message(exchange: Exchange) -> dict[str, Any]:
-    """The last message of a response that has ended."""
-    with anyio.fail_after(15):
-        await exchange.finished()
-    text = exchange.body.decode()
-    if text.startswith("{"):
-        return json.loads(text)
-    return [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:") and line[5:].strip()][-1]
-
-
-async def begin(harbour: Harbour, era: str, tool: str, request_id: int = 1) -> Exchange:
-    """Begin a call."""
-    if era == "modern":
-        return harbour.modern(tool)
-    session = header(await harbour.session(), "mcp-session-id")
-    assert session is not None
-    params = {"name": tool, "arguments": {}, "_meta": {"progressToken": "p"}}
-    return harbour.legacy(session, {"id": request_id, "method": "tools/call", "params": params})
-
-
-async def assert_serves(harbour: Harbour) -> None:
-    for era in ("modern", "legacy"):
-        message = await last_message(await begin(harbour, era, "quick"))
-        assert message["result"]["content"][0]["text"] == "done"
-
-
-def told_by_readiness(app: MoorageApp) -> str:
-    return moorage.app._notes(app)["background"]() or ""
-
-
-def counted(app: MoorageApp, name: str) -> int:
-    text = app.state.telemetry.render_metrics()[1].decode()
-    line = next(line for line in text.splitlines() if line.startswith(f'moorage_background_faults_total{{moorage_task="{name}"}}'))
-    return int(float(line.split()[1]))
 
 
 @pytest.mark.parametrize("kind", FAULTS_OF)
@@ -236,14 +149,6 @@ async def test_a_fault_while_answering_is_answered(
         await assert_serves(harbour)
 
 
-def raise_once_static(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, make: Callable[[], BaseException]) -> None:
-    """The same, for what is looked up on an instance: a static method stays one."""
-    static = isinstance(vars(where)[name], staticmethod)
-    raise_once(monkeypatch, where, name, make)
-    if static:
-        monkeypatch.setattr(where, name, staticmethod(getattr(where, name)))
-
-
 @pytest.mark.parametrize("kind", FAULTS_OF)
 async def test_the_handler_of_a_notification_that_raises_is_told_in_the_log_and_ends_nothing(
     kind: str, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
@@ -272,7 +177,7 @@ async def test_a_claim_that_fails_is_its_requests_error(redis: Redis, monkeypatc
         before = FAULTS.counts["session-claim"]
         failed = harbour.legacy(session, {"id": 1, "method": "ping"})
         await failed.finished()
-        assert failed.status == 500
+        assert (failed.status, json.loads(failed.body)["id"], json.loads(failed.body)["error"]["code"]) == (200, 1, -32603)
         assert FAULTS.counts["session-claim"] == before + 1
         again = harbour.legacy(session, {"id": 2, "method": "ping"})
         await again.finished()
