@@ -25,7 +25,7 @@ from tests.comparison.wire import Exchange, lifespan
 from tests.services import Redis, sealing_key
 from tests.unit.edge.conftest import META, Harbour, header
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")]
 
 
 def nested(depth: int) -> Any:

@@ -116,6 +116,8 @@ def error_object(error: ErrorData, *, exclude_none: bool = False, exclude_unset:
 
 def unwritable(fault: Exception, where: str) -> Unwritable:
     """What pydantic says of a value that it cannot write, as our error; it names types and no values."""
+    if isinstance(fault, UnicodeEncodeError):
+        return Unwritable(f"{where}: half a surrogate pair in a key")
     return Unwritable(f"{where}: {str(fault).partition(chr(10))[0][:_MAX_NAMED]}")
 
 

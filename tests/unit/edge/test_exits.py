@@ -70,6 +70,7 @@ async def ask(harbour: Harbour, era: str, method: str, params: Mapping[str, Any]
             "progressToken": "p",
             "io.modelcontextprotocol/protocolVersion": MODERN,
             "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/logLevel": "debug",
         }
         # a name that the recognised path does not take as it is sends the request to the SDK's own endpoint
         routing = {"mcp-protocol-version": MODERN, "mcp-method": method, **({"mcp-name": name} if name else {})}
