@@ -17,7 +17,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolRequestParams, CallToolResult, TextContent
-from pydantic import BaseModel
+from pydantic import BaseModel, field_serializer
 
 from moorage.app import create_app
 from moorage.settings import Settings
@@ -41,6 +41,16 @@ def circular() -> Any:
     return value
 
 
+class Leaking(BaseModel):
+    """Its serializer fails with what a caller told it."""
+
+    it: int = 1
+
+    @field_serializer("it")
+    def told(self, it: int) -> int:
+        raise ValueError("c4n4ry")
+
+
 BAD: dict[str, Callable[[], Any]] = {
     "surrogate": lambda: "half \ud83d and pair \ud83d\ude00",
     "surrogate key": lambda: {"\ud800": 1},
@@ -52,6 +62,7 @@ BAD: dict[str, Callable[[], Any]] = {
     "bytes": lambda: b"\xff\xfe",
     "set": lambda: {"a", 1},
     "object": object,
+    "serializer that fails": Leaking,
     "huge integer": lambda: 10**5000,
     "keys that are not text": lambda: {1: 2, None: 3, (4, 5): 6},
     "NaN": lambda: float("nan"),
@@ -241,6 +252,8 @@ def judged(exchange: Exchange, request_id: int, output: str, bad: str) -> None:
     answer = messages[-1]
     assert answer["id"] == request_id, (output, bad, answer)
     assert ("result" in answer) != ("error" in answer)
+    assert b"c4n4ry" not in exchange.body, (output, bad, answer)
+    assert not [word for word in (b"Unable to serialize", b"codec", b"Error calling") if word in exchange.body], (output, bad, answer)
     assert exchange.status == 200 or exchange.status in (400, 404), exchange.status
     if output in ("data", "told_before"):
         assert answer["error"]["code"] == -32050, "what the tool said went wrong is still said"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Final, cast
 
 import msgspec
@@ -31,6 +32,9 @@ MAX_WRITTEN_DEPTH: Final = 250
 _MAX_PLAIN_DEPTH: Final = 64
 _MAX_NAMED: Final = 120
 """Characters of a path that an error names; its parts are a tool's own."""
+
+_UNKNOWN_TYPE: Final = re.compile(r"Unable to serialize unknown type: <(?:class|enum) '([^']+)'>")
+"""How pydantic-core begins; it has no other way to tell."""
 
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 log = structlog.get_logger("moorage.protocol")
@@ -115,10 +119,21 @@ def error_object(error: ErrorData, *, exclude_none: bool = False, exclude_unset:
 
 
 def unwritable(fault: Exception, where: str) -> Unwritable:
-    """What pydantic says of a value that it cannot write, as our error; it names types and no values."""
+    """What pydantic met that it cannot write, as our error, in words of our own: pydantic's quote what a team's own serializer raised."""
+    text = str(fault)
     if isinstance(fault, UnicodeEncodeError):
-        return Unwritable(f"{where}: half a surrogate pair in a key")
-    return Unwritable(f"{where}: {str(fault).partition(chr(10))[0][:_MAX_NAMED]}")
+        reason = "half a surrogate pair in a key"
+    elif isinstance(fault, UnicodeDecodeError):
+        reason = "bytes that are no UTF-8"
+    elif (unknown := _UNKNOWN_TYPE.match(text)) is not None:
+        reason = f"JSON has no form for the type {unknown[1][:_MAX_NAMED]}"
+    elif "ircular reference" in text:
+        reason = "a value that contains itself"
+    elif isinstance(fault, RecursionError) or "depth exceeded" in text:
+        reason = "nested too deep"
+    else:
+        reason = "a value that cannot be serialized"
+    return Unwritable(f"{where}: {reason}")
 
 
 def sse_event(message: Any) -> bytes:

@@ -62,7 +62,7 @@ async def ask(harbour: Harbour, era: str, method: str, params: Mapping[str, Any]
     if era == "legacy":
         session = header(await harbour.session(), "mcp-session-id")
         assert session is not None
-        message = {"id": 7, "method": method, "params": {**params, "_meta": {"progressToken": "p"}}}
+        message = {"id": 7, "method": method, "params": {**params, "_meta": {"progressToken": "p", **params.get("_meta", {})}}}
         exchange = harbour.legacy(session, message, {"origin": ORIGIN})
     else:
         name = params.get("name") or params.get("uri")
@@ -70,7 +70,7 @@ async def ask(harbour: Harbour, era: str, method: str, params: Mapping[str, Any]
             "progressToken": "p",
             "io.modelcontextprotocol/protocolVersion": MODERN,
             "io.modelcontextprotocol/clientCapabilities": {},
-            "io.modelcontextprotocol/logLevel": "debug",
+            **params.get("_meta", {}),
         }
         # a name that the recognised path does not take as it is sends the request to the SDK's own endpoint
         routing = {"mcp-protocol-version": MODERN, "mcp-method": method, **({"mcp-name": name} if name else {})}

@@ -19,6 +19,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from tests.events import written
+from tests.logged import logged
 from tests.unit.edge.conftest import Harbour
 from tests.unit.edge.test_exits import ask, last, serving
 
@@ -187,7 +188,7 @@ async def test_a_tool_that_calls_another_passes_its_words_on_and_one_that_refuse
 
 async def test_the_log_names_the_tool_and_the_arguments_that_it_has() -> None:
     async with serving(server=server()) as harbour:
-        with written() as logs:
+        with logged() as logs:
             await rejection(harbour, "modern", "hot", {"number": CANARY, "by_name": {CANARY: CANARY}})
     [entry] = [entry for entry in logs if entry["event"] == "mcp.tool_rejected_arguments"]
     assert (entry["tool"], entry["fields"]) == ("hot", ["by_name", "number"])

@@ -163,6 +163,8 @@ def found(output: str, sent: list[dict[str, Any]]) -> Any:
 def request(output: str) -> tuple[str, dict[str, Any]]:
     if output == "prompt":
         return "prompts/get", {"name": "prompt"}
+    if output == "logged":
+        return "tools/call", {"name": output, "_meta": {"io.modelcontextprotocol/logLevel": "debug"}}
     return ("resources/read", {"uri": "said://it"}) if output == "resource" else ("tools/call", {"name": output})
 
 
