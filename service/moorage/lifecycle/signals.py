@@ -55,7 +55,7 @@ class _Chain:
         self._loop = loop
         self._previous: dict[int, Any] = {}
         self._first: float | None = None
-        self._drain: asyncio.Task[None] | None = None
+        self._drain: asyncio.Task[object] | None = None
 
     @property
     def signalled(self) -> bool:
@@ -82,18 +82,12 @@ class _Chain:
 
     def _start(self, number: int) -> None:
         _log.info("drain.begun", signal=signal.Signals(number).name)
-        self._drain = contained("drain", self._run)
+        self._drain = contained("drain", self._begin)
         self._drain.add_done_callback(lambda _: _hand_over(self._previous[number], number))
 
     def _force(self, number: int) -> None:
         if self._drain is not None and self._drain.cancel():
             _log.warning("drain.cut_short", signal=signal.Signals(number).name)
-
-    async def _run(self) -> None:
-        try:
-            await self._begin()
-        except Exception:  # boundary: protects the end of the process from a drain that fails
-            _log.exception("drain.failed")
 
 
 def _hand_over(previous: Any, number: int) -> None:

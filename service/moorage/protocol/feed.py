@@ -105,6 +105,7 @@ class Feed:
         async with self._lease.lock:
             self._registration = registration
             offset = await self._append() - 1
+            self._check()
             self.attach(reader)
         return offset
 
@@ -187,6 +188,7 @@ class Feed:
         """
         async with self._lease.lock:
             tail = await self._lease.read(self.name, after)
+            self._check()
             if not recoverable(Position(self.name, after), tail):
                 return False
             missed = [_frame(self._written_id(entry.offset), entry.data) for entry in tail.entries]
@@ -208,6 +210,11 @@ class Feed:
                 return (await self._lease.read(self.name, 0)).entries
             except StoreUnavailable:
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _check(self) -> None:
+        """The session may have been given up while the store answered: what ends its streams then does not know of a reader to come."""
+        if not self._lease.valid:
+            raise Fenced
 
     def attach(self, reader: Reader) -> None:
         """Make this the live reader; an earlier one ends, since it is what the client lost."""

@@ -135,7 +135,8 @@ class Notices:
     def catch_up(self, session: Session, position: str) -> None:
         """Have a session that was claimed hear what was published while nobody owned it."""
         if self._bus is not None and session.streamed:
-            session.around.background.contained("notices-missed", partial(self._tell_missed, session, position, self._bus))
+            tell_missed = partial(self._tell_missed, session, position, self._bus)
+            session.around.background.contained("notices-missed", tell_missed, on_fault=session.let_go)  # claimed anew, it is told anew
         elif self._bus is not None and session.lease is not None:
             session.lease.bus = self._bus.position
 

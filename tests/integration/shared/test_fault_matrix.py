@@ -6,9 +6,7 @@ For each: what the caller hears, what log, metric and readiness say, and that th
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -59,13 +57,11 @@ RESTARTED: dict[str, tuple[Any, str]] = {
     "store-policy": (Replication, "_look_around"),
     "threads": (moorage.app, "_end_without_threads"),
 }
+BESIDE_A_CALL: dict[str, tuple[Any, str]] = {"call-watch": (InFlight, "_watch"), "call-ping": (Call, "ping")}
+OTHERS = {"client-watch", "session-claim"}
+"""What has a test of its own below."""
+
 OF_A_STORE = {"store-beat", "store-bus", "store-policy"}
-
-
-def test_the_matrix_has_every_piece_of_work_that_the_service_restarts() -> None:
-    source = Path(moorage.app.__file__).parent
-    named = {name for path in source.rglob("*.py") for name in re.findall(r'\.restarted\(\s*"([a-z-]+)"', path.read_text())}
-    assert named == set(RESTARTED)
 
 
 @pytest.mark.parametrize("kind", FAULTS_OF)
@@ -87,16 +83,12 @@ async def test_work_that_has_to_go_on_runs_again_and_log_metric_and_readiness_te
 
 @pytest.mark.parametrize("kind", FAULTS_OF)
 @pytest.mark.parametrize("era", ["modern", "legacy"])
-@pytest.mark.parametrize(("task", "where", "method"), [("call-watch", InFlight, "_watch"), ("call-ping", Call, "ping")])
+@pytest.mark.parametrize("task", BESIDE_A_CALL)
 async def test_a_fault_beside_a_call_ends_that_call_with_an_answer(
-    task: str, where: Any, method: str, era: str, kind: str, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+    task: str, era: str, kind: str, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = FAULTS.counts[task]  # type: ignore[index]
-    if task == "call-ping" and store is not None:
-        monkeypatch.setattr(
-            SessionCall, "ping", Call.ping
-        )  # a stream in the log has readers, and they ping: the ticker's ping is the base's
-    raise_once(monkeypatch, where, method, FAULTS_OF[kind])
+    raise_once(monkeypatch, *BESIDE_A_CALL[task], FAULTS_OF[kind])
     if task == "call-ping":  # of a session's own ping a store makes nothing: a stream in the log has readers, and they ping
         monkeypatch.setattr(SessionCall, "ping", Call.ping)
     async with serving(store) as harbour:

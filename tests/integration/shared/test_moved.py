@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from moorage.store.sessions import Held, Owned
+from moorage.store.sessions import Held, Lease, Owned
+from tests.comparison.wire import Exchange
 from tests.integration.shared.conftest import Start, events, holds, lose, ping, until
 from tests.services import Redis
 from tests.services.processes import free_ports
@@ -73,3 +75,36 @@ async def test_an_owner_that_lives_and_was_succeeded_hears_of_it_before_it_write
     await holds(lambda: listening.complete)
     assert b"retry: " in listening.body
     assert (old.service.open_sessions, new.service.open_sessions) == (0, 1)
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_a_stream_whose_session_is_given_up_while_it_opens_is_refused_and_not_deaf(
+    start: Start, comes_back: bool, monkeypatch: pytest.MonkeyPatch
+):
+    replica = await start()
+    session = await replica.begin()
+    first = replica.listen(session)
+    await until(first, lambda it: b"id: " in it.body)
+    [living] = replica.service._sessions()
+    lease: Any = living.lease
+    name = "read" if comes_back else "append"
+    original = getattr(Lease, name)
+
+    async def and_lose(self: Lease, *arguments: Any) -> Any:
+        answer = await original(self, *arguments)
+        if self is lease:
+            living.let_go()
+        return answer
+
+    monkeypatch.setattr(Lease, name, and_lose)
+    second = replica.listen(session, events(first)[0][0] if comes_back else "")
+    await second.finished()
+
+    assert (second.status, error_reason(second)) == (503, "session_moved")
+    third = replica.listen(session)
+    await until(third, lambda it: b"id: " in it.body)
+    assert third.status == 200
+
+
+def error_reason(exchange: Exchange) -> str:
+    return json.loads(exchange.body)["error"]["data"]["reason"]
