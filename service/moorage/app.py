@@ -33,6 +33,7 @@ from moorage.lifecycle.loop_watch import LOOP, LoopWatch
 from moorage.lifecycle.phase import Lifecycle, Phase
 from moorage.lifecycle.side_server import SideServer
 from moorage.lifecycle.signals import chain_sigterm
+from moorage.lifecycle.threads import DaemonExecutor
 from moorage.limits.tenants import Tenants
 from moorage.protocol.running import what_runs
 from moorage.protocol.service import NO_STORE_HINT, McpService
@@ -155,6 +156,7 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
     lifecycle: Lifecycle = app.state.lifecycle
     service: McpService = app.state.service
     telemetry: bootstrap.Telemetry = app.state.telemetry
+    asyncio.get_running_loop().set_default_executor(DaemonExecutor())
     _tell_what_is_missing(settings, app.state.keys)
     admin_app = AdminApp(
         lifecycle,

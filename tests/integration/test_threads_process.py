@@ -153,3 +153,16 @@ async def test_a_drain_and_an_exit_wait_for_no_thread(tmp_path: Path, entry: Any
         server.signal()
         assert answer(await hung)["error"]["message"] == "The server is shutting down"
         assert await server.exit_code(within=10) == 0
+
+
+@pytest.mark.parametrize("tool", ["to_thread", "in_executor"])
+@pytest.mark.parametrize("entry", ["moorage", "uvicorn", "dev"])
+async def test_nor_do_they_wait_for_what_a_tool_has_handed_to_the_default_executor(tmp_path: Path, entry: Any, tool: str) -> None:
+    settings = {"DRAIN__BUDGET_SECONDS": "2", "DRAIN__SETTLE_SECONDS": "0", "plain_HANGING": str(tmp_path)}
+    target = TOOLS.with_name("executor_tools.py")
+    async with serving(entry, target=target, **settings) as server, client() as http, asyncio.TaskGroup() as tasks:
+        hung = tasks.create_task(post_modern(http, server, "tools/call", {"name": tool, "arguments": {"name": "a"}}))
+        await appears(tmp_path / "a.begun")
+        server.signal()
+        assert answer(await hung)["error"]["message"] == "The server is shutting down"
+        assert await server.exit_code(within=10) == 0

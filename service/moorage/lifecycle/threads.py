@@ -9,12 +9,14 @@ come back to (`anyio.from_thread.run`, `anyio.from_thread.check_cancelled`). How
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
@@ -24,6 +26,9 @@ try:
 except ImportError:  # of another release
     _inside = None
 _eventloop: Any = _inside
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _PARTS: Final = ("set_current_async_library", "threadlocals")
 """How a thread of anyio's own is told which loop and which cancel scope it works for."""
@@ -117,3 +122,55 @@ def _serve(queue: SimpleQueue[Work | None], loop: asyncio.AbstractEventLoop, tok
         with suppress(RuntimeError):  # the loop is closed: nobody waits for it any more
             loop.call_soon_threadsafe(back, work)
         del work  # or its result would be held until the next
+
+
+class DaemonExecutor(ThreadPoolExecutor):
+    """An event loop's default executor (`asyncio.to_thread`) for which no exit waits.
+
+    That of asyncio is joined by `asyncio.run` and once more by the interpreter, so that one function which hangs keeps the process. It has
+    as many threads as that one; what finds none waits. The loop takes nothing but a `ThreadPoolExecutor`, none of whose threads are used.
+    """
+
+    def __init__(self) -> None:
+        self._most = min(32, (os.cpu_count() or 1) + 4)
+        super().__init__(self._most)
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+        self._lock = threading.Lock()
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Run a function in a thread when there is one; does not wait.
+
+        Raises:
+            RuntimeError: The system starts no more threads.
+        """
+        future: Future[_T] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # boundary: it is the caller's, and a thread that ends would be missing
+                future.set_exception(error)
+
+        with self._lock:
+            if not self._idle.acquire(blocking=False) and self._started < self._most:
+                threading.Thread(target=self._run, name=f"moorage-executor-{self._started + 1}", daemon=True).start()
+                self._started += 1
+            self._calls.put(call)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads, each when its function has returned; waits for none."""
+        del wait
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+        for _ in range(self._started):
+            self._calls.put(None)
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+            del call  # or what it holds would be held until the next
+            self._idle.release()
