@@ -179,7 +179,12 @@ def convert_tool_errors(target: MCPServer[Any], convert: Callable[[Tool, BaseExc
             known = convert(tool, error)
             if known is error:
                 raise
-            raise known from known.__cause__
+            try:
+                raise known from known.__cause__
+            finally:
+                # pydantic's error is behind it, and what that one holds the garbage collector cannot see: through the frames of a validator
+                # that raised it would hold this frame, and with it the whole exchange for good
+                del known
 
     setattr(manager, "call_tool", call_tool)  # noqa: B010 - the object that the server holds stays the same
 
