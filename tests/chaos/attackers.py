@@ -35,6 +35,7 @@ class Attacker:
         key: The tenant's.
         random: Spreads what would else come in one burst.
         most_bytes: The most that one connection was let send before it was closed.
+        begun: How many bodies without an end it has begun to send.
         closed: How many connections the server has closed.
         refused: How many requests it has refused for the moment.
         odd: What came back that no client can use.
@@ -44,6 +45,7 @@ class Attacker:
     key: str
     random: Random
     most_bytes: int = 0
+    begun: int = 0
     closed: int = 0
     refused: int = 0
     odd: list[str] = field(default_factory=list[str])
@@ -98,6 +100,7 @@ class Attacker:
             sent = 0
             try:
                 _, writer = await self.raw(self.head(method, path, "Transfer-Encoding: chunked", *fields))
+                self.begun += 1
                 with _aborting(writer):
                     while not writer.transport.is_closing():
                         writer.write(_CHUNK)
@@ -118,6 +121,7 @@ class Attacker:
             )
             with suppress(*_BROKEN):
                 _, writer = await self.raw(head)
+                self.begun += 1
                 with _aborting(writer):
                     while not writer.transport.is_closing():
                         writer.write(b" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -165,7 +166,10 @@ async def test_nothing_that_a_caller_tells_is_in_the_store_or_comes_out_of_anoth
             metrics = [(await http.get(f"{replica.admin_url}/metrics")).text for replica in fleet.replicas]
     assert len(seen) == 3
     assert not [text for text in seen if CANARY in text], "a tool sees no credentials, at its owner neither"
-    assert any("moorage_relay_requests_total" in text for text in metrics), "calls were passed on"
+    relayed = [
+        float(count) for text in metrics for count in re.findall(r'moorage_relay_requests_total\{[^}]*"answered"[^}]*\} (\S+)', text)
+    ]
+    assert sum(relayed) > len(REQUESTS), "every request of the session was passed on"
     assert [command for command in heard if "looked" in command], "what is kept as it is can be seen here: the answer on a stream"
     for name, lines in (("store", heard), ("log", fleet.log.splitlines()), ("metrics", metrics)):
         assert [line for line in lines if CANARY in line] == [], name

@@ -105,4 +105,5 @@ async def test_none_of_them_ends_and_none_has_a_fault(fleet: Fleet):
     for replica in fleet.replicas:
         assert replica.running
         assert replica.is_ready()
+        assert [event for event in replica.events() if event.get("event") == "serving.ready"], "what it logs is read"
         assert faults(replica) == []

@@ -86,7 +86,7 @@ async def measured(run: Run, attack: Attack) -> None:
     run.require(left[-1] - left[0] <= MOST_LEFT, f"memory goes on growing: {[size // 2**20 for size in left]} MiB after the rounds")
     run.require(not attacker.odd, f"{len(attacker.odd)} answers that no client can use: {attacker.odd[:3]}")
     run.require(replica.is_ready(), "the replica is not ready")
-    run.require("task.failed" not in replica.log and "Traceback" not in replica.log, "something failed inside: see the log")
+    run.require("background.failed" not in replica.log and "Traceback" not in replica.log, "something failed inside: see the log")
 
 
 async def _neighbour(run: Run, seconds: float) -> list[float]:
@@ -125,6 +125,7 @@ async def slow_readers(run: Run, attacker: Attacker) -> AsyncGenerator[None, Non
     for exchange in held:
         exchange.cut()
     run.figure("clients that did not read", len(held))
+    run.require(held, "nobody had an answer that it did not read")
 
 
 @asynccontextmanager
@@ -134,6 +135,7 @@ async def slow_writers(run: Run, attacker: Attacker) -> AsyncGenerator[None, Non
     async with at_once(SLOW, lambda number: attacker.slow_upload(sizes[number % len(sizes)])):
         yield
     run.figure("uploads given up by the server", attacker.closed)
+    run.require(attacker.begun >= SLOW, f"only {attacker.begun} uploads have begun")
 
 
 @asynccontextmanager
@@ -174,6 +176,7 @@ async def endless_bodies(run: Run, attacker: Attacker) -> AsyncGenerator[None, N
         yield
     run.figure("bodies cut by the server", attacker.closed)
     run.figure("most bytes of one body", attacker.most_bytes)
+    run.require(attacker.begun >= ENDLESS, f"only {attacker.begun} bodies have begun")
     run.require(attacker.most_bytes <= MOST_ENDLESS_BYTES, f"a body of {attacker.most_bytes} bytes was taken after its answer")
 
 
@@ -221,6 +224,7 @@ async def odd_bodies(run: Run, attacker: Attacker) -> AsyncGenerator[None, None]
     async with at_once(4, go):
         yield
     run.figure("odd bodies", sent)
+    run.require(sent, "no odd body was sent")
 
 
 @asynccontextmanager

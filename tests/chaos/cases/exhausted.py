@@ -40,6 +40,7 @@ async def full_store(run: Run) -> None:
         again = await _open(run)
         for client in clients[:-1]:
             await client.call("notify", 3)
+        run.require(written, "nothing was written: the store was full before")
         run.require(ended == 200, f"a session was ended with {ended} in a full store")
         expected = _FULL_SECONDS * len(clients[:-1])
         run.require(answered == expected, f"{answered} of {expected} calls of sessions that exist were answered")
