@@ -166,7 +166,7 @@ async def test_of_twenty_clients_that_stop_reading_in_sessions_the_calls_go_on_a
     async with AsyncExitStack() as stack:
         if store:
             redis = stack.enter_context(Redis())
-            settings |= {"STORE__URL": redis.url, "SECURITY__SEALING_KEYS": sealing_key()}
+            settings |= {"STORE__URL": redis.url, "SECURITY__SEALING_KEYS": sealing_key(), "RELAY__PORT": "0"}
         server, http = await stack.enter_async_context(flooding(tmp_path, **settings))
         await stack.enter_async_context(closing(connections))
         other = await Legacy.begin(http, server.url)
