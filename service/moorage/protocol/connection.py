@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from mcp.server.connection import Connection
 from mcp_types import ClientCapabilities, InitializeRequestParams
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcp.shared.dispatcher import Outbound
 
     from moorage.sessions.identity import SessionRecord
@@ -88,3 +91,9 @@ class SessionConnection(Connection):
 def described_by(params: dict[str, Any] | None) -> dict[str, Any]:
     """What of the parameters of `initialize` a session keeps."""
     return {name: value for name, value in (params or {}).items() if name not in ("protocolVersion", "_meta")}
+
+
+def negotiated(params: Mapping[str, Any] | None) -> str:
+    """The revision that the SDK's handshake will agree on."""
+    wanted = (params or {}).get("protocolVersion")
+    return wanted if isinstance(wanted, str) and wanted in HANDSHAKE_PROTOCOL_VERSIONS else LATEST_HANDSHAKE_VERSION

@@ -16,13 +16,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mcp_types import INVALID_REQUEST, PARSE_ERROR
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from moorage.lifecycle.heap import give_back
 from moorage.protocol.accept import Accepts
 from moorage.protocol.boundary import answer_failed
 from moorage.protocol.budgets import Budgets
-from moorage.protocol.connection import described_by
+from moorage.protocol.connection import described_by, negotiated
 from moorage.protocol.dispatch import Addressed, Dispatcher, error_answer
 from moorage.protocol.encoding import decode_lenient, encode, encode_answer, sse_frame
 from moorage.protocol.exchange import HttpExchange
@@ -282,7 +282,7 @@ class LegacyEndpoint:
             await refuse(http, refusal, message.id)
             return
         try:
-            name, record = self._ids.mint(_negotiated(message), described_by(message.params), owner)
+            name, record = self._ids.mint(negotiated(message.params), described_by(message.params), owner)
         except ClientTooLarge as error:
             await http.respond_error(400, INVALID_REQUEST, str(error), request_id=message.id)
             return
@@ -344,9 +344,3 @@ class LegacyEndpoint:
 def _owner(http: HttpExchange) -> str:
     """The name that a session belongs to; nobody's name is empty."""
     return http.principal.name if http.principal is not None and not http.principal.anonymous else ""
-
-
-def _negotiated(message: RequestMessage) -> str:
-    """The revision that the SDK's handshake will agree on."""
-    wanted = (message.params or {}).get("protocolVersion")
-    return wanted if isinstance(wanted, str) and wanted in HANDSHAKE_PROTOCOL_VERSIONS else LATEST_HANDSHAKE_VERSION
