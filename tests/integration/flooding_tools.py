@@ -25,12 +25,12 @@ async def big(mebibytes: int) -> str:
 
 @mcp.tool()
 async def flood(name: str, events: int, ctx: Context[Any, Any]) -> str:
-    """Report so many times, 200 KB each, and then last until the file NAME.go is there."""
+    """Report so many times, 40 KB each, and then last until the file NAME.go is there."""
     (folder / f"{name}.begun").touch()
     try:
         for event in range(events):
-            await ctx.report_progress(event, None, "x" * 200_000)
-            await anyio.sleep(0.005)  # what is written is on its way
+            await ctx.report_progress(event, None, "x" * 40_000)
+            await anyio.sleep(0.02)  # what is written is on its way: a burst would end the stream before the connection is full
         while not (folder / f"{name}.go").exists():
             await anyio.sleep(0.02)
         return f"{name} is done"

@@ -172,7 +172,7 @@ async def test_of_twenty_clients_that_stop_reading_in_sessions_the_calls_go_on_a
         other = await Legacy.begin(http, server.url)
         sessions = [await Legacy.begin(http, server.url) for _ in range(STREAMS)]
         for number, session in enumerate(sessions):
-            connections.append(unread(server, request("tools/call", flood(str(number), 30), 7), session.headers))
+            connections.append(unread(server, request("tools/call", flood(str(number), 150), 7), session.headers))
         positions = [await first_event_id(connection) for connection in connections] if store else []
         await all_appear(tmp_path, "begun")
         await was_cut(server, STREAMS, "write_timeout")
