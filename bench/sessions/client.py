@@ -102,5 +102,15 @@ async def open_sessions(port: int, number: int, token: str | None = None, at_onc
 
 
 async def end_sessions(sessions: Sequence[Session]) -> None:
-    """End sessions, some at a time."""
-    await each(sessions[0].port, sessions, lambda connection, session: connection.ask(session.end()))
+    """End sessions, some at a time.
+
+    Raises:
+        RuntimeError: One was not ended.
+    """
+
+    async def end(connection: wire.Connection, session: Session) -> None:
+        answer = await connection.ask(session.end())
+        if answer.status not in (200, 204):
+            raise RuntimeError(f"a server under test answered: {answer}")
+
+    await each(sessions[0].port, sessions, end)

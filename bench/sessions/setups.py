@@ -26,8 +26,8 @@ class Setup:
     token: str | None = None
 
     def with_store(self, url: str) -> Setup:
-        """The same with a store."""
-        return self.having(MOORAGE_STORE__URL=url)
+        """The same with a store, and a key that replicas share: without a store, one process with such a key refuses DELETE."""
+        return self.having(MOORAGE_STORE__URL=url, MOORAGE_SECURITY__SEALING_KEYS=generate_sealing_key())
 
     def having(self, **settings: str) -> Setup:
         """The same with further settings."""
@@ -35,8 +35,8 @@ class Setup:
 
 
 def bare() -> Setup:
-    """Nothing is logged or exported; replicas share a key."""
-    return Setup({**ROOM, "MOORAGE_SECURITY__SEALING_KEYS": generate_sealing_key()})
+    """Nothing is logged or exported."""
+    return Setup(dict(ROOM))
 
 
 def full(sink: int) -> Setup:
