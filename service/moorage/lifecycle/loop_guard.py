@@ -2,9 +2,10 @@
 
 asyncio sets `SystemExit` and `KeyboardInterrupt` on the task that raised them and raises them out of the loop's run as well, so that a
 `sys.exit()` in a task which a tool has started would end the process with every call in it. A task factory hands each coroutine over in a
-wrapper that raises an ordinary exception instead, to whoever awaits the task. Only uvicorn's task of a request is left as it is: it
-catches everything itself, and there is one on every request's way. A signal ends the process as before (`lifecycle.signals`). A plain
-callback (`loop.call_soon(sys.exit)`) is no task: only our own worker's loop goes on after one (`runtime.loop`).
+wrapper that raises an ordinary exception instead, to whoever awaits the task. uvicorn's task of a request and contained work are left as
+they are: they catch everything themselves, and they are on the way of every request and stream. A signal ends the process as before
+(`lifecycle.signals`). A plain callback (`loop.call_soon(sys.exit)`) is no task: only our own worker's loop goes on after one
+(`runtime.loop`).
 
 Source: docs/decisions/2026-11-25-supervision.md
 """
@@ -18,10 +19,10 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from moorage.lifecycle.supervised import FAULTS
+from moorage.lifecycle.supervised import FAULTS, SAFE_CODE
 
-_REQUEST: Final = RequestResponseCycle.run_asgi.__code__
-
+_SAFE: Final = (RequestResponseCycle.run_asgi.__code__, SAFE_CODE)
+"""Coroutines that nothing but an ordinary exception leaves; the wrapper would cost each of them time and memory."""
 
 _LEAVES: Final = (SystemExit, KeyboardInterrupt, GeneratorExit)
 """The last is no end of the run, but thrown into whoever awaits the task it would close all its frames instead of being caught in one."""
@@ -80,7 +81,7 @@ def guarded_loop() -> Generator[None]:
 
 def _factory(before: Callable[..., Any] | None) -> Callable[..., Any]:
     def make(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
-        if getattr(coro, "cr_code", None) is not _REQUEST:
+        if getattr(coro, "cr_code", None) not in _SAFE:
             coro = _Kept(coro)
         return asyncio.Task(coro, loop=loop, **options) if before is None else before(loop, coro, **options)
 

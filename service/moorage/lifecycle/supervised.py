@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar, get_args
@@ -115,20 +116,22 @@ def contained(
     Returns:
         The task. Awaiting it raises the work's exception, or `BackgroundFaultError` in place of one that is no `Exception`; nobody has to.
     """
-
-    def ended(task: asyncio.Task[T]) -> None:
-        _running.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is None or (isinstance(error, expected) and not isinstance(error, BackgroundFaultError)):
-            return
-        FAULTS.note(name, error.__cause__ or error if isinstance(error, BackgroundFaultError) else error)
-        if on_fault is not None:
-            on_fault()
-
     task = asyncio.create_task(_contain(name, work), name=name)
     _running.add(task)
-    task.add_done_callback(ended)
+    task.add_done_callback(partial(_ended, name, expected, on_fault))
     return task
+
+
+def _ended(
+    name: TaskName, expected: tuple[type[Exception], ...], on_fault: Callable[[], object] | None, task: asyncio.Task[object]
+) -> None:
+    _running.discard(task)
+    error = None if task.cancelled() else task.exception()
+    if error is None or (isinstance(error, expected) and not isinstance(error, BackgroundFaultError)):
+        return
+    FAULTS.note(name, error.__cause__ or error if isinstance(error, BackgroundFaultError) else error)
+    if on_fault is not None:
+        on_fault()
 
 
 async def _contain(name: TaskName, work: Callable[[], Awaitable[T]]) -> T:
@@ -138,6 +141,10 @@ async def _contain(name: TaskName, work: Callable[[], Awaitable[T]]) -> T:
         if isinstance(error, Exception) or is_end_of_task(error):
             raise
         raise BackgroundFaultError(f"{name} failed") from error
+
+
+SAFE_CODE: Final = _contain.__code__
+"""Of the coroutine that `contained` work runs in; nothing leaves it that would end the loop's run."""
 
 
 def is_end_of_task(error: BaseException) -> bool:
