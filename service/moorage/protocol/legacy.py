@@ -116,7 +116,10 @@ class LegacyEndpoint:
                 case "POST":
                     await self._post(http, relayed=relayed)
                 case "GET":
-                    await self._get(http, relayed=relayed)
+                    session = await self._streamed(http, relayed=relayed)  # has returned before the stream opens: a frame less for each
+                    if session is not None:
+                        await self._streams.serve(http, session)
+                        session.last_used = self._clock()
                 case "DELETE":
                     await self._delete(http, relayed=relayed)
                 case _:
@@ -315,19 +318,16 @@ class LegacyEndpoint:
 
     # The GET stream
 
-    async def _get(self, http: HttpExchange, *, relayed: bool) -> None:
+    async def _streamed(self, http: HttpExchange, *, relayed: bool) -> Session | None:
+        """The session whose stream a GET opens here; else the request is answered already."""
         if not self._accepts(http.headers.get(b"accept")).sse:
             await http.respond_error(406, INVALID_REQUEST, "Not acceptable: the Accept header must name text/event-stream")
-            return
+            return None
         refusal = self._budgets.refuses_stream(http)
         if refusal is not None:
             await refuse(http, refusal)
-            return
-        session = await self._session(http, relayed=relayed)
-        if session is None:
-            return
-        await self._streams.serve(http, session)
-        session.last_used = self._clock()
+            return None
+        return await self._session(http, relayed=relayed)
 
     # What other replicas leave to us
 
