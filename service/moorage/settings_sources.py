@@ -16,10 +16,14 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from moorage.errors import SettingsError
+from moorage.files import read_file
 from moorage.settings import Settings
 from moorage.settings_catalogue import PREFIX, Known, known_settings, text_of, value_of
 
 CONFIG_VARIABLE: Final = "MOORAGE_CONFIG"
+MAX_FILE_BYTES: Final = 1024 * 1024
+"""Every setting with a long value takes a few KiB; a larger file is something else."""
+
 _REFERENCE: Final = "docs/reference/settings.md lists every setting"
 
 _NO_SETTING: Final = re.compile(
@@ -162,13 +166,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def _read(path: str) -> Mapping[object, object]:
+    text = read_file(path, f"the settings file {path}", max_bytes=MAX_FILE_BYTES)
     try:
-        with open(path, encoding="utf-8") as file:
-            content: object = yaml.load(file, _Loader)  # noqa: S506 - a safe loader, see its base
-    except OSError as exc:
-        raise SettingsError(f"cannot read the settings file {path}: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise SettingsError(f"the settings file {path} is not UTF-8 text") from exc
+        content: object = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, see its base
     except yaml.MarkedYAMLError as exc:
         line = f", line {exc.problem_mark.line + 1}" if exc.problem_mark else ""
         raise SettingsError(f"the settings file {path} is not valid YAML{line}: {exc.problem}") from exc

@@ -9,11 +9,11 @@ nothing usable, to whoever reads them.
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from moorage.errors import SettingsError
+from moorage.files import read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,9 @@ class WatchedFile:
         """Return the content. May block for as long as the disk does.
 
         Raises:
-            SettingsError: It cannot be read, is too large, or is no text.
+            SettingsError: It cannot be read, is no regular file, is too large, or is no text.
         """
-        try:
-            content = self._read()
-            text = content.decode("utf-8")
-        except OSError as exc:
-            raise SettingsError(f"cannot read the {self._what} in {self.path}: {exc.strerror}") from exc
-        except UnicodeDecodeError:
-            raise SettingsError(f"the {self._what} in {self.path} are not UTF-8 text", self._hint) from None
-        if len(content) > self._max_bytes:
-            raise SettingsError(f"the {self._what} in {self.path} are more than {self._max_bytes} bytes", self._hint)
-        return text
+        return read_file(self.path, f"the {self._what} in {self.path}", max_bytes=self._max_bytes, hint=self._hint)
 
     def look(self) -> Look:
         """See what the file holds now; to be called about once a second. May block for as long as the disk does.
@@ -99,13 +90,6 @@ class WatchedFile:
             return Unsettled()
         self._unsettled, self._settled = None, True
         return Content(text)
-
-    def _read(self) -> bytes:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would block
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise SettingsError(f"cannot read the {self._what} in {self.path}: this is no regular file")
-            return file.read(self._max_bytes + 1)
 
     def _stat(self) -> tuple[int, ...] | None:
         try:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import ssl
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
@@ -30,6 +30,7 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, RedisClusterExcept
 from redis.maint_notifications import MaintNotificationsConfig
 
 from moorage.errors import SettingsError
+from moorage.files import read_bytes, read_file
 from moorage.settings import STORE_URL_HINT, is_store_url
 from moorage.store.oddities import Oddities
 from moorage.store.outage import StoreFull, StoreUnavailable, Unreadable
@@ -57,6 +58,12 @@ _FULL_TOLD_EVERY_SECONDS: Final = 60.0
 
 FORMAT: Final = 2
 """Of sessions, their logs and registrations, and owners. 1 had no name, and was not sealed."""
+
+MAX_URL_FILE_BYTES: Final = 64 * 1024
+"""A hundred hosts by name take a tenth of it."""
+
+MAX_CA_FILE_BYTES: Final = 4 * 1024 * 1024
+"""The bundle of a whole system has 250 KB."""
 
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
@@ -130,10 +137,22 @@ def read_url(settings: StoreSettings) -> str:
     """
     if settings.url is not None:
         return settings.url.get_secret_value()
+    path = settings.url_file or ""
+    return read_file(path, f"the URL of the store in {path} (store.url_file)", max_bytes=MAX_URL_FILE_BYTES).strip()
+
+
+def check_ca_file(path: str) -> None:
+    """Read the certificates once, with care: the client library opens the file on the event loop and would wait there for a pipe.
+
+    Raises:
+        SettingsError: The file cannot be read, or holds no certificates.
+    """
+    name = f"the certificates of the store in {path} (store.ca_file)"
+    read_bytes(path, name, max_bytes=MAX_CA_FILE_BYTES)
     try:
-        return Path(settings.url_file or "").read_text().strip()
-    except OSError as error:
-        raise SettingsError(f"cannot read the URL of the store in {settings.url_file}: {error.strerror}") from error
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise SettingsError(f"cannot read {name}: there is no certificate in PEM", "Name a file of certificates in PEM.") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +192,8 @@ class Store:
         self.prefix = settings.prefix
         self.timeout_seconds = settings.timeout_seconds
         self._address = StoreAddress.parse(read_url(settings), settings.ca_file)
+        if ca_file := self._address.options.get("ssl_ca_certs"):
+            check_ca_file(ca_file)
         self._client = _connect(self._address, settings.timeout_seconds)
         self._room = asyncio.Semaphore(_AT_ONCE)
         self.available = True

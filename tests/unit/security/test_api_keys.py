@@ -239,6 +239,16 @@ def test_while_nothing_is_usable_the_last_keys_are_valid_for_the_grace_time_and_
     assert (keys.ring.lookup(OTHER_TOKEN) is not None, keys.fault) == (True, None)
 
 
+def test_looking_at_what_is_no_file_leaves_no_descriptor_open(path: Path) -> None:
+    keys = KeyFile(path)
+    spoil(path, "folder")
+    keys.refresh()
+    before = os.listdir("/dev/fd")
+    for _ in range(3):
+        keys.refresh()
+    assert os.listdir("/dev/fd") == before
+
+
 def test_a_file_that_comes_back_within_the_grace_time_changes_nothing(path: Path) -> None:
     clock = Clock()
     keys = KeyFile(path, 60, clock)

@@ -1,5 +1,6 @@
 """Settings are found in four places, remembered with their origin, and refused with one line for each thing that is wrong."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from moorage.errors import SettingsError
 from moorage.settings import Settings
 from moorage.settings_catalogue import known_settings
-from moorage.settings_sources import LoadedSettings, load_settings, to_environ
+from moorage.settings_sources import MAX_FILE_BYTES, LoadedSettings, load_settings, to_environ
 
 WriteConfig = Callable[[str], str]
 
@@ -152,7 +153,11 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert refusal(config=str(tmp_path / "none.yaml")) == f"cannot read the settings file {tmp_path}/none.yaml: No such file or directory"
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\xff")
-    assert refusal(config=str(binary)) == f"the settings file {binary} is not UTF-8 text"
+    assert refusal(config=str(binary)) == f"cannot read the settings file {binary}: this is not UTF-8 text"
+    os.mkfifo(pipe := tmp_path / "pipe.yaml")
+    assert refusal(config=str(pipe)) == f"cannot read the settings file {pipe}: this is no regular file"
+    (large := tmp_path / "large.yaml").write_text("#" * (MAX_FILE_BYTES + 1))
+    assert refusal(config=str(large)) == f"cannot read the settings file {large}: there are more than 1048576 bytes"
 
 
 @pytest.mark.parametrize(("text", "shown"), [("0", "0"), ("65", "65"), ("1.5", "'1.5'"), ("many", "'many'"), ("", "''"), ("nan", "'nan'")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 
 from moorage.errors import SettingsError
 from moorage.settings import StoreSettings
-from moorage.store.client import Store, StoreAddress, read_url
+from moorage.store.client import MAX_CA_FILE_BYTES, Store, StoreAddress, read_url
 from moorage.store.outage import StoreFull, StoreUnavailable
 from tests.services import Redis, free_ports
 from tests.unit.store.access import WITHIN, Place
@@ -149,9 +150,60 @@ def test_a_url_is_read_from_a_file_and_trimmed(tmp_path: Path) -> None:
     assert read_url(StoreSettings(url_file=str(path))) == "redis://store:7"
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot read the URL of the store"):
-        read_url(StoreSettings(url_file=str(tmp_path / "none")))
+def put(path: Path, how: str) -> None:
+    """Put something in the place of a file that is no use as one."""
+    match how:
+        case "gone":
+            pass
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "too large":
+            path.write_bytes(b"#" * (MAX_CA_FILE_BYTES + 1))
+        case _:
+            path.write_bytes(b"redis://:\xff\xfe@store")
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("gone", "No such file or directory"),
+        ("pipe", "this is no regular file"),
+        ("folder", "this is no regular file"),
+        ("device", "this is no regular file"),
+        ("too large", "there are more than 65536 bytes"),
+        ("not text", "this is not UTF-8 text"),
+    ],
+)
+def test_a_file_of_the_url_that_is_no_use_stops_the_start_in_words(tmp_path: Path, how: str, problem: str) -> None:
+    path = tmp_path / "url"
+    put(path, how)
+    with pytest.raises(SettingsError) as refused:
+        Store(StoreSettings(url_file=str(path)))
+    assert refused.value.message == f"cannot read the URL of the store in {path} (store.url_file): {problem}"
+    assert refused.value.hint.startswith("What is read is ")
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("gone", "No such file or directory"),
+        ("pipe", "this is no regular file"),
+        ("folder", "this is no regular file"),
+        ("device", "this is no regular file"),
+        ("too large", "there are more than 4194304 bytes"),
+        ("no certificate", "there is no certificate in PEM"),
+    ],
+)
+def test_a_file_of_certificates_that_is_no_use_stops_the_start_in_words(tmp_path: Path, how: str, problem: str) -> None:
+    path = tmp_path / "ca.crt"
+    put(path, how)
+    with pytest.raises(SettingsError) as refused:
+        Store(settings("rediss://store", ca_file=str(path)))
+    assert refused.value.message == f"cannot read the certificates of the store in {path} (store.ca_file): {problem}"
 
 
 # Its answers
