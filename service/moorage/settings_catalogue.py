@@ -4,7 +4,7 @@ Owns the catalogue that the sources, the command line and the generated referenc
 reason. Promises the order of the tree, and that a secret is shown to nobody. Leaves the fields to `settings`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal, cast, get_args, get_origin
@@ -75,7 +75,11 @@ class Known:
             return ""
         if self.secret:
             return HIDDEN
-        return repr(value) if isinstance(value, str) else text_of(value)
+        if isinstance(value, str):
+            return repr(value)
+        if get_origin(self.kind) is tuple and isinstance(value, list | tuple):
+            return ",".join(_shape(entry) or str(entry) for entry in cast("Iterable[object]", value))
+        return _shape(value) or text_of(value)
 
 
 @cache
@@ -103,6 +107,15 @@ def text_of(value: object) -> str:
     if isinstance(value, tuple | list):
         return ",".join(str(entry) for entry in cast("list[object]", value))
     return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _shape(value: object) -> str:
+    """Name what stands where one value should; its content says nothing, and can be without end."""
+    if isinstance(value, int) and value.bit_length() > 1024:
+        return "a huge number"  # Python refuses to write one of more than 4300 digits
+    if isinstance(value, list | tuple | set):
+        return "a list"
+    return "a mapping" if isinstance(value, dict) else ""
 
 
 def _walk() -> Iterator[Known]:

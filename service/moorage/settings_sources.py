@@ -132,7 +132,9 @@ def _from_file(path: str, problems: list[str]) -> dict[str, Found]:
     for name, value in _entries(_read(path)):
         if value is None and (name in known_settings() or name in _sections()):
             continue  # a key without a value says nothing
-        if name in known_settings():
+        if name in found:
+            problems.append(f"{name} is given twice in {path}: as a key of its section and with its whole name")
+        elif name in known_settings():
             found[name] = Found(value, f"file {path}")
         elif name in _sections():
             problems.append(f"{name} in {path} is a section: it takes keys, not {type(value).__name__}")
@@ -154,7 +156,7 @@ def _sections() -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses a key given twice, where YAML's own would quietly take the last."""
+    """A loader that refuses a key given twice, where YAML's own would quietly take the last, and what it can make no value of."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys: set[object] = set()
@@ -164,11 +166,26 @@ class _Loader(yaml.SafeLoader):
             keys.add(key_node.value)
         return cast("dict[Any, Any]", super().construct_mapping(node, deep))
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)  # pyright: ignore[reportUnknownMemberType]
+        except (
+            ValueError,
+            LookupError,
+            ArithmeticError,
+            AttributeError,
+            TypeError,
+        ):  # of a date, a number, a tag that looks like one and is none
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(None, None, f"what is written there is no {kind}", node.start_mark) from None
+
 
 def _read(path: str) -> Mapping[object, object]:
     text = read_file(path, f"the settings file {path}", max_bytes=MAX_FILE_BYTES)
     try:
         content: object = yaml.load(text, _Loader)  # noqa: S506 - a safe loader, see its base
+    except RecursionError:
+        raise SettingsError(f"the settings file {path} is nested too deeply", "Settings are keys of sections: two levels.") from None
     except yaml.MarkedYAMLError as exc:
         line = f", line {exc.problem_mark.line + 1}" if exc.problem_mark else ""
         raise SettingsError(f"the settings file {path} is not valid YAML{line}: {exc.problem}") from exc

@@ -140,6 +140,29 @@ def test_variables_that_only_start_like_ours_are_no_settings() -> None:
         ),
         ("server: {port: 1\n", "the settings file {} is not valid YAML, line 2: expected ',' or '}}', but got '<stream end>'"),
         ("server:\n  port: 1\n  port: 2\n", "the settings file {} is not valid YAML, line 3: the key port is given twice"),
+        ("server: {port: [1]}", "server.port = a list (file {}) is not allowed: it takes a whole number from 0 to 65535 (port)"),
+        ("logs: {level: {a: 1}}", "logs.level = a mapping (file {}) is not allowed: it takes one of debug, info, warning, error"),
+        (
+            "security: {allowed_hosts: [a, [b], {c: d}]}",
+            "security.allowed_hosts = a,a list,a mapping (file {}) is not allowed: it takes a list (in a variable: separated by commas)",
+        ),
+        (
+            "server.port: 5\nserver: {port: 6}",
+            "server.port is given twice in {}: as a key of its section and with its whole name",
+        ),
+        (
+            "server: {port: 6}\nserver.port: 6",
+            "server.port is given twice in {}: as a key of its section and with its whole name",
+        ),
+        ("[" * 5000, "the settings file {} is nested too deeply"),
+        ("a: " + "[" * 5000 + "]" * 5000, "the settings file {} is nested too deeply"),
+        ("server:\n  port: 2026-13-45", "the settings file {} is not valid YAML, line 2: what is written there is no timestamp"),
+        ("server: {port: " + "9" * 5000 + "}", "the settings file {} is not valid YAML, line 1: what is written there is no int"),
+        (
+            "server: {port: 0x" + "f" * 5000 + "}",
+            "server.port = a huge number (file {}) is not allowed: it takes a whole number from 0 to 65535 (port)",
+        ),
+        ("server: {port: !!bool maybe}", "the settings file {} is not valid YAML, line 1: what is written there is no bool"),
         ("- server", "the settings file {} holds a list, not sections with keys"),
         ("a: \x07", "the settings file {} is not valid YAML: unacceptable character #x0007: special characters are not allowed"),
     ],
@@ -147,6 +170,17 @@ def test_variables_that_only_start_like_ours_are_no_settings() -> None:
 def test_a_file_that_says_something_impossible_is_refused(text: str, line: str, write_config: WriteConfig) -> None:
     path = write_config(text)
     assert refusal(config=path) == line.format(path)
+
+
+def test_aliases_that_unfold_without_end_are_not_written_out(write_config: WriteConfig) -> None:
+    levels = [f"- &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 7)]
+    path = write_config(
+        "server:\n  port:\n  - &a0 [x]\n" + "\n".join(f"  {level}" for level in levels) + "\nsecurity: {allowed_hosts: [*a6]}"
+    )
+    assert [line.partition(" (file")[0] for line in refusal(config=path).splitlines()] == [
+        "server.port = a list",
+        "security.allowed_hosts = a list",
+    ]
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
