@@ -12,7 +12,7 @@ from moorage.errors import SettingsError
 
 
 def read_file(path: str | Path, name: str, *, max_bytes: int, hint: str = "") -> str:
-    """Return the text of a regular file; links are followed. May block for as long as the disk does.
+    """Return the text of a regular file, without a byte order mark; links are followed. May block for as long as the disk does.
 
     Args:
         path: Where it is.
@@ -25,7 +25,7 @@ def read_file(path: str | Path, name: str, *, max_bytes: int, hint: str = "") ->
     """
     content = read_bytes(path, name, max_bytes=max_bytes, hint=hint)
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # some editors begin UTF-8 with a byte order mark, which would count to the first line
     except UnicodeDecodeError:
         raise SettingsError(f"cannot read {name}: this is not UTF-8 text", hint or "What is read is UTF-8 text.") from None
 

@@ -166,6 +166,16 @@ def test_a_file_with_comments_alone_revokes_every_key_at_once(path: Path) -> Non
     assert len(keys.ring) == 0
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(path: Path) -> None:
+    path.write_text(LINE, encoding="utf-8-sig")
+    keys = KeyFile(path)
+    assert keys.ring.lookup(TOKEN) is not None
+    path.write_text(f"{OTHER_LINE}\n{LINE}", encoding="utf-8-sig")
+    assert settles(keys)
+    assert keys.ring.lookup(OTHER_TOKEN) is not None
+    assert keys.fault is None
+
+
 def test_of_a_file_with_bad_lines_the_good_ones_count_and_no_other(path: Path) -> None:
     keys = KeyFile(path)
     replace(path, f"canary\n{OTHER_LINE}\ncanary:canary\n")

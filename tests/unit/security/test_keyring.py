@@ -130,6 +130,11 @@ def test_comments_blank_lines_spaces_and_padding_are_nothing() -> None:
     assert SealingKeys.parse(NEW).sealer("session").open(keys.sealer("session").seal(SECRET)) == SECRET
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(path: Path) -> None:
+    path.write_text(f"{OLD}\n{NEW}\n", encoding="utf-8-sig")
+    assert len(SealingKeys.from_file(path)) == 2
+
+
 def test_a_made_key_is_32_random_bytes_in_one_line() -> None:
     line = generate()
     assert len(base64.urlsafe_b64decode(line + "=")) == 32

@@ -172,6 +172,11 @@ def test_a_file_that_says_something_impossible_is_refused(text: str, line: str, 
     assert refusal(config=path) == line.format(path)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    (path := tmp_path / "moorage.yaml").write_text("server: {port: 7}", encoding="utf-8-sig")
+    assert load(config=str(path)).settings.server.port == 7
+
+
 def test_aliases_that_unfold_without_end_are_not_written_out(write_config: WriteConfig) -> None:
     levels = [f"- &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 7)]
     path = write_config(

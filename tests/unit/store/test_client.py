@@ -146,8 +146,9 @@ def test_settings_refuse_what_is_no_url_of_a_store_without_repeating_it(url: str
 
 def test_a_url_is_read_from_a_file_and_trimmed(tmp_path: Path) -> None:
     path = tmp_path / "url"
-    path.write_text("redis://store:7\n")
-    assert read_url(StoreSettings(url_file=str(path))) == "redis://store:7"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_text("redis://store:7\n", encoding=encoding)
+        assert read_url(StoreSettings(url_file=str(path))) == "redis://store:7"
 
 
 def put(path: Path, how: str) -> None:
