@@ -365,7 +365,7 @@ class SecuritySettings(Section):
     )
     keys_grace_seconds: float = setting(
         60.0,
-        "How long the last API keys stay valid while api_keys_file is missing, empty or unreadable; then no key is.",
+        "How long the last API keys stay valid while api_keys_file is missing, unreadable or holds no line but comments; then no key is.",
         unit="seconds",
         ge=0,
         le=3600,

@@ -82,9 +82,9 @@ class WatchedFile:
         except SettingsError as error:
             self._unsettled = None
             return Unusable(error.message)
-        if not text.strip():
+        if all(not (entry := line.strip()) or entry.startswith("#") for line in text.splitlines()):
             self._unsettled = None
-            return Unusable(f"the file of the {self._what}, {self.path}, is empty")
+            return Unusable(f"the file of the {self._what}, {self.path}, {'holds comments alone' if text.strip() else 'is empty'}")
         if text != self._unsettled:
             self._unsettled = text
             return Unsettled()

@@ -174,8 +174,8 @@ def test_a_ring_without_a_key_is_none() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"canary\n", b"", b"\xff\xfe", b"#" * (MAX_FILE_BYTES + 1), None],
-    ids=["bad line", "empty", "not text", "too large", "gone"],
+    [b"canary\n", b"", b"# none yet\n", b"\xff\xfe", b"#" * (MAX_FILE_BYTES + 1), None],
+    ids=["bad line", "empty", "comments alone", "not text", "too large", "gone"],
 )
 def test_a_file_that_turns_bad_keeps_the_ring_and_is_logged_once(path: Path, content: bytes | None) -> None:
     keys = SealingKeys.from_file(path)
