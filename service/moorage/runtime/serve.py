@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -67,6 +68,22 @@ def _with_shared_keys(settings: Settings) -> Settings:
 
 
 def _log_to(level: logs.Level, fmt: logs.Format, config_path: str | None) -> None:
+    _occupy_standard_descriptors()
     logs.configure(level, fmt)
     if config_path is not None:
         logs.get_logger("moorage.runtime").info("settings.read", path=config_path)
+
+
+def _occupy_standard_descriptors() -> None:
+    """Give a process that was started without a standard stream an empty one.
+
+    Else a client's connection gets its number, and what some library prints to standard error is sent to that client; gunicorn and
+    faulthandler fail without `sys.stderr`.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))

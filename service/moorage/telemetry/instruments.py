@@ -32,6 +32,7 @@ from moorage.telemetry.conventions import (
     REASONS,
     STREAM_BUCKETS,
 )
+from moorage.telemetry.log_pipe import DROPPED
 
 Label = str | int | None
 Labels = tuple[Label, ...]
@@ -249,9 +250,7 @@ class Instruments:
         meter.create_observable_up_down_counter(
             "http.server.active_requests", [self._active_requests.observe], "{request}", "Number of active HTTP server requests."
         )
-        meter.create_observable_up_down_counter(
-            "moorage.streams.active", [self._streams.observe], "{stream}", "Open long-lived event streams."
-        )
+        meter.create_observable_up_down_counter("moorage.streams.active", [self._streams.observe], "{stream}", "Open event streams.")
         meter.create_observable_up_down_counter("moorage.sessions.active", [self._sessions.observe], "{session}", "Open sessions.")
         meter.create_observable_counter(
             "moorage.refusals", [self._refusals.observe], "{request}", "Requests that were refused before anything of them ran."
@@ -270,6 +269,7 @@ class Instruments:
             "moorage.background.faults", [_faults], "{fault}", "Exceptions that background work has raised, by the name of its task."
         )
         meter.create_observable_gauge("moorage.http.unread", [lambda _: [Observation(UNREAD.bytes)]], "By", "Of answers not yet read.")
+        meter.create_observable_counter("moorage.logs.dropped", [lambda _: [Observation(DROPPED.lines)]], "{line}", "Log lines unread.")
         meter.create_observable_gauge("moorage.loop.lag.longest", [lambda _: [Observation(LOOP.longest())]], "s", "Longest of a minute.")
         meter.create_observable_counter("moorage.loop.blocked", [lambda _: [Observation(LOOP.blocks)]], "{block}", "Blocks of the loop.")
         meter.create_observable_gauge("moorage.store.up", [self._store_up], "", "Whether the store answers; nothing without a store.")

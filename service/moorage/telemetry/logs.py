@@ -3,12 +3,14 @@
 Owns the pipeline of our own events (structlog, rendered and written directly, since one is written for every call) and the
 handler that brings the loggers of others (uvicorn, gunicorn, the SDK, warnings) into the same format; `foreign` says what of theirs may be
 written. Promises: JSON has one line an event, a value cannot begin a line of its own in either format, and a stream that fails never fails
-the caller. Which facts an event carries is decided where it is written.
+the caller, and a reader that stops never holds it up. Which facts an event carries is decided where it is written.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, MutableMapping
@@ -19,6 +21,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from moorage.telemetry import foreign
+from moorage.telemetry.log_pipe import PipeWriter, is_read_by_a_process
 from moorage.telemetry.redaction import short
 from moorage.telemetry.rendering import Renderer, console_renderer, render_json
 
@@ -39,26 +42,48 @@ def _discard(_line: bytes = b"") -> None:
 class _Sink:
     """Where lines go. Loggers are cached for speed, so they hold this and not the stream."""
 
-    __slots__ = ("_flush", "_lock", "_write")
+    __slots__ = ("_lock", "_pipe", "_stream", "_write")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._pipe: PipeWriter | None = None
+        self._stream: TextIO | None = None
         self._write: Callable[[bytes], object] = _discard
-        self._flush: Callable[[], object] = _discard
 
-    def point_to(self, stream: TextIO) -> None:
-        """Write to this stream from now on."""
-        buffer = getattr(stream, "buffer", None)
-        with self._lock:
-            self._write = buffer.write if buffer is not None else lambda line: stream.write(line.decode("utf-8", "backslashreplace"))
-            self._flush = stream.flush if buffer is None else buffer.flush
+    def point_to(self, stream: TextIO | None) -> None:
+        """Write to this stream from now on, or nowhere."""
+        self._stream, self._pipe, self._write = stream, None, _discard if stream is None else self._wait_for_stream
+        with suppress(OSError, ValueError):  # not every stream has a descriptor
+            if stream is not None and is_read_by_a_process(stream.fileno()):
+                self._pipe = PipeWriter(stream.fileno(), _told_dropped)
+                self._write = self._pipe.line
 
     def line(self, rendered: bytes) -> None:
         """Write one event."""
         # boundary: protects the caller; a reader that went away or a full disk must not fail a request
-        with suppress(OSError, ValueError), self._lock:
+        with suppress(OSError, ValueError):
             self._write(rendered + b"\n")
-            self._flush()
+
+    def finish(self) -> None:
+        """Wait a moment for whoever reads the log, at the end of the process."""
+        if self._pipe is not None:
+            self._pipe.finish()
+
+    def forked(self) -> None:
+        """Be whole in a child, whatever the parent's threads were doing."""
+        self._lock = threading.Lock()
+        if self._pipe is not None:
+            self._pipe.forked()
+
+    def _wait_for_stream(self, line: bytes) -> None:
+        stream = cast(TextIO, self._stream)
+        buffer = getattr(stream, "buffer", None)
+        with self._lock:
+            if buffer is None:
+                stream.write(line.decode("utf-8", "backslashreplace"))
+            else:
+                buffer.write(line)
+            stream.flush()
 
 
 class _Output:
@@ -89,6 +114,8 @@ class _ForeignHandler(logging.Handler):
 _sink: Final = _Sink()
 _handler: Final = _ForeignHandler()
 _renderer: list[Renderer] = [render_json]
+atexit.register(_sink.finish)
+os.register_at_fork(after_in_child=_sink.forked)
 
 
 def configure(level: Level, fmt: Format = "auto", stream: TextIO | None = None) -> None:
@@ -99,8 +126,8 @@ def configure(level: Level, fmt: Format = "auto", stream: TextIO | None = None) 
         fmt: `auto` is `console` when the stream is a terminal, else `json`.
         stream: Default: standard error.
     """
-    stream = stream or cast(TextIO, sys.stderr)
-    colors = stream.isatty()
+    stream = stream or cast("TextIO | None", sys.stderr)  # None where the process was started without one
+    colors = stream is not None and stream.isatty()
     _sink.point_to(stream)
     _renderer[0] = console_renderer(colors=colors) if fmt == "console" or (fmt == "auto" and colors) else render_json
     structlog.configure(
@@ -116,6 +143,10 @@ def configure(level: Level, fmt: Format = "auto", stream: TextIO | None = None) 
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return the logger of a room, for example `moorage.edge`. It may be created before `configure`, and used after it."""
     return cast(FilteringBoundLogger, structlog.get_logger(name))
+
+
+def _told_dropped(lines: int) -> bytes:
+    return _renderer[0](None, "warning", {"event": "logs.dropped", "logger": "moorage.telemetry", "lines": lines}) + b"\n"
 
 
 def _render(output: _Output, level: str, event: MutableMapping[str, Any]) -> bytes:

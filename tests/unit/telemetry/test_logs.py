@@ -282,3 +282,79 @@ def test_auto_is_console_on_a_terminal_and_json_elsewhere() -> None:
     assert not shown.startswith("{")
     piped = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(piped.stderr)["port"] == 8000
+
+
+STOPPED_READER = """
+import os
+reader, writer = os.pipe()
+logs.configure("info", "json", os.fdopen(writer, "w"))
+log = logs.get_logger("moorage.test")
+told = b""
+def read_until(end):
+    global told
+    while end not in told:
+        told += os.read(reader, 65536)
+"""
+
+
+def test_a_reader_that_stops_holds_up_nobody_and_gets_all_lines_in_order_when_it_reads_again() -> None:
+    program = (
+        STOPPED_READER
+        + """
+for number in range(300):
+    log.info("line", number=number, text="x" * (number * 37 % 9000))
+read_until(b'"number":299')
+import json
+assert [json.loads(line)["number"] for line in told.splitlines() if line] == list(range(300))
+assert os.get_blocking(writer), "the descriptor is shared with other processes"
+"""
+    )
+    assert run(program) == ""
+
+
+def test_lines_past_the_bound_are_dropped_counted_and_told_in_one_line() -> None:
+    program = (
+        STOPPED_READER
+        + """
+import json
+from moorage.telemetry.log_pipe import DROPPED, KEPT_BYTES
+for number in range(600):
+    log.info("line", number=number, text="x" * 10000)
+dropped = DROPPED.lines
+assert 600 - dropped <= (KEPT_BYTES + 65536 + 10000) / 10000
+assert dropped > 100
+read_until(b"logs.dropped")
+lines = [json.loads(line) for line in told.splitlines()]
+assert [line["number"] for line in lines[:-1]] == list(range(600 - dropped))
+assert (lines[-1]["event"], lines[-1]["lines"]) == ("logs.dropped", dropped)
+"""
+    )
+    assert run(program) == ""
+
+
+def test_without_a_reader_that_reads_the_process_still_ends() -> None:
+    program = STOPPED_READER + "for number in range(100):\n    log.info('line', text='x' * 10000)\n"
+    assert run(program) == ""
+
+
+@pytest.mark.parametrize("kind", ["socket", "a pipe that cannot be opened anew"])
+def test_other_ways_to_a_stopped_reader_hold_up_nobody_either(kind: str) -> None:
+    program = f"""
+    import os, socket
+    from moorage.telemetry import log_pipe
+    if {kind!r} == "socket":
+        ours, theirs = socket.socketpair()
+        reader, writer = ours.detach(), theirs.detach()
+    else:
+        reader, writer = os.pipe()
+        def refuse(*_arguments): raise PermissionError
+        log_pipe.os.open = refuse
+    logs.configure("info", "json", os.fdopen(writer, "w"))
+    for number in range(100):
+        logs.get_logger("moorage.test").info("line", number=number, text="x" * 9000)
+    told = b""
+    while b'"number":99' not in told:
+        told += os.read(reader, 65536)
+    assert told.count(b'"event"') == 100
+    """
+    assert run(program) == ""
