@@ -27,6 +27,7 @@ TaskName = Literal[
     "api-keys",
     "call-ping",
     "call-ticker",
+    "call-unended",
     "call-watch",
     "client-watch",
     "drain",
@@ -159,6 +160,17 @@ def is_end_of_task(error: BaseException) -> bool:
         task = asyncio.current_task()
         return task is None or task.cancelling() > 0
     return False
+
+
+def leave_cancelled_behind() -> None:
+    """Let the process end without the tasks that go on though they were cancelled. Does not wait.
+
+    `asyncio.run` cancels what is left at its end and waits for it, without a bound: a task that catches its cancellation and goes on
+    would keep the process. What the loop's list has no more is not waited for.
+    """
+    for task in asyncio.all_tasks():
+        if task.cancelling() and task is not asyncio.current_task():
+            asyncio._unregister_task(task)  # noqa: SLF001 - documented: "Extending asyncio"
 
 
 class Scope:

@@ -9,18 +9,20 @@ a keep-alive comment, and those that are past their deadline are ended, without 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import structlog
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
 from mcp_types import INTERNAL_ERROR, REQUEST_TIMEOUT
 
-from moorage.lifecycle.supervised import Scope
+from moorage.lifecycle.supervised import Scope, leave_cancelled_behind
 from moorage.protocol.encoding import PING, sse_event
 from moorage.telemetry.operation import Operation
 
@@ -29,8 +31,16 @@ if TYPE_CHECKING:
 
     from moorage.protocol.exchange import HttpExchange
 
+GIVE_UP_AFTER: Final = 0.05
+"""Seconds that an interrupted handler has to end before its call is answered without it: a tool may shield itself from its cancellation,
+or catch it and go on. The smallest budget of a drain (1 s) has 0.1 s for interrupted calls."""
+
 WATCH_AFTER: Final = 0.05
 """Seconds after which a call gets its own disconnect watch: most are over before, and a watch costs a task."""
+
+_MOST_NAMED: Final = 20
+
+log = structlog.get_logger("moorage.protocol")
 
 
 class Call:
@@ -38,6 +48,8 @@ class Call:
 
     Attributes:
         ended_because: What the call is answered with when it was interrupted for a reason of its own; None for any other interruption.
+        given_up: Whether it was answered in the place of its handler, which did not end when it was interrupted.
+        interrupted_at: When it was interrupted, on the loop's clock.
         renewed: When it last reported progress, or began, on the loop's clock: its deadline counts from there.
     """
 
@@ -47,7 +59,9 @@ class Call:
         "client_gone",
         "closed",
         "ended_because",
+        "given_up",
         "http",
+        "interrupted_at",
         "last_write",
         "long_lived",
         "progress_token",
@@ -67,10 +81,11 @@ class Call:
         self.progress_token = progress_token
         self.streams = streams
         self.started = self.last_write = self.renewed = now
-        self.closed = self.client_gone = self.watched = False
+        self.closed = self.client_gone = self.watched = self.given_up = False
         self.long_lived = False
         self.cancel_scope: anyio.CancelScope | None = None
         self.ended_because: MCPError | None = None
+        self.interrupted_at: float | None = None
         self._lock: asyncio.Lock | None = None
 
     @property
@@ -181,7 +196,12 @@ class Call:
     def cancel(self) -> None:
         """Interrupt the handler."""
         if self.cancel_scope is not None and not self.closed:
+            if self.interrupted_at is None:
+                self.interrupted_at = asyncio.get_running_loop().time()
             self.cancel_scope.cancel()
+
+    async def answer_unended(self) -> None:
+        """Answer in the place of the handler, which did not end when it was interrupted; waits for the client."""
 
 
 class InFlight:
@@ -212,6 +232,8 @@ class InFlight:
         async with self._background:
             self._background.restarted("call-ticker", self._tick_forever)
             yield
+            if any(call.given_up for call in self._calls):
+                leave_cancelled_behind()
 
     async def run(self, call: Call, work: Awaitable[Any]) -> Any:
         """Await a call's handler in place, as a member of the set, under its cancel scope.
@@ -232,8 +254,8 @@ class InFlight:
         return None
 
     async def idle(self) -> None:
-        """Return when no call is in flight."""
-        while self._calls:
+        """Return when every call in flight is answered."""
+        while not all(call.given_up for call in self._calls):
             self._changed.clear()
             await self._changed.wait()
 
@@ -248,6 +270,14 @@ class InFlight:
         for call in list(self._calls):
             call.cancel()
 
+    def name_unended(self) -> None:
+        """Log once which calls go on though they were interrupted."""
+        operations = [call.http.operation for call in self._calls if call.given_up]
+        if operations:
+            known = [each.subject() if isinstance(each, Operation) else {} for each in operations]
+            names = Counter(each.get("tool") or each.get("prompt") or each.get("method", "_OTHER") for each in known)
+            log.warning("calls.unended", calls=len(operations), names=[name for name, _ in names.most_common(_MOST_NAMED)])
+
     async def _tick_forever(self) -> None:
         background = self._background
         while True:
@@ -256,6 +286,9 @@ class InFlight:
             for call in list(self._calls):
                 if self._overdue(call, now):
                     call.expire(now - call.started)
+                if call.interrupted_at is not None and now - call.interrupted_at >= GIVE_UP_AFTER:
+                    self._give_up(call)
+                    continue
                 if not call.watched and now - call.started >= WATCH_AFTER:
                     call.watched = True
                     background.contained("call-watch", partial(self._watch, call), on_fault=call.fail)
@@ -264,6 +297,13 @@ class InFlight:
                     background.contained("call-ping", call.ping, on_fault=call.fail)
                 if (opens_at := call.opens_at) is not None and now >= opens_at:
                     background.contained("early-open", call.open_early, on_fault=call.fail)
+
+    def _give_up(self, call: Call) -> None:
+        """Answer an interrupted call whose handler goes on. It stays in the set, and keeps its place in every bound, until that ends."""
+        if not (call.given_up or call.long_lived):
+            call.given_up = call.closed = True
+            self._changed.set()
+            self._background.contained("call-unended", call.answer_unended)
 
     def _overdue(self, call: Call, now: float) -> bool:
         if call.long_lived or call.ended_because is not None:

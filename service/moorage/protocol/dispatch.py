@@ -80,7 +80,9 @@ class Dispatcher:
                     return
                 call = self.call(http, session, message)
                 try:
-                    await self._respond(call, message, await self.run(call, message))
+                    answer = await self.run(call, message)
+                    if not call.given_up:
+                        await self._respond(call, message, answer)
                 except StoreUnavailable as error:
                     if http.responded:
                         await self._respond_failed(call, message, error)
@@ -111,6 +113,7 @@ class Dispatcher:
         """What a request is while it runs."""
         token = _progress_token(message.params)
         call = SessionCall(session, http, message.id, token, streams=not self._json_responses, now=self._clock())
+        call.unended = lambda: self._respond_unended(call, message)
         call.registration = lambda: orphans.register(message, repeatable=self._repeatable(message))
         return call
 
@@ -124,9 +127,11 @@ class Dispatcher:
             answer = await self._in_flight.run(call, self._answer(call, message))
         finally:
             del session.calls[key]
-        if answer is None and call.ended_because is not None:
-            return error_answer(message.id, call.ended_because.error)
-        if answer is not None and message.method in (_SUBSCRIBE, _UNSUBSCRIBE) and "result" in answer:
+        if call.given_up:
+            return None
+        if answer is None:
+            return _interrupted(call, message)
+        if message.method in (_SUBSCRIBE, _UNSUBSCRIBE) and "result" in answer:
             refusal = await self._watch(session, message)
             if refusal is not None:
                 return {"jsonrpc": "2.0", "id": message.id, "error": refusal.error}
@@ -155,6 +160,13 @@ class Dispatcher:
             await http.write(sse_frame(encode_answer(answer)), last=True)
         else:
             await http.respond(200, encode_answer(answer), [call.session.header])
+
+    async def _respond_unended(self, call: SessionCall, message: RequestMessage) -> None:
+        """Answer in the place of a handler that goes on though it was interrupted."""
+        try:
+            await self._respond(call, message, _interrupted(call, message))
+        except BaseException as error:  # boundary: as of any other answer
+            await self._respond_failed(call, message, error)
 
     @staticmethod
     async def _respond_failed(call: SessionCall, message: RequestMessage, error: BaseException) -> None:
@@ -267,6 +279,8 @@ class Dispatcher:
             call = self.call(http, session, message)
             call.feed, call.floor = feed, floor
             answer = await self.run(call, message)
+            if call.given_up:
+                return
         else:
             answer = error_answer(message.id, outcome_unknown().error)
         log.info("call.settled", method=message.method, again=again)
@@ -297,6 +311,11 @@ async def _fail_stream(session: Session, feed: Feed, request_id: str | int | Non
 def _refuses_watching(session: Session, message: RequestMessage) -> Refusal | None:
     uri = (message.params or {}).get("uri")
     return (session.subscriptions or Subscriptions()).refuses(uri) if isinstance(uri, str) else None
+
+
+def _interrupted(call: SessionCall, message: RequestMessage) -> dict[str, Any] | None:
+    """The answer of a call that was interrupted for a reason of its own."""
+    return None if call.ended_because is None else error_answer(message.id, call.ended_because.error)
 
 
 def error_answer(request_id: str | int, error: ErrorData) -> dict[str, Any]:

@@ -19,12 +19,9 @@ import structlog
 from mcp.server.connection import Connection
 from mcp.server.runner import serve_one
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
-from mcp.shared.exceptions import MCPError
-from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
-    CONNECTION_CLOSED,
     INVALID_REQUEST,
     SubscriptionsListenResult,
 )
@@ -36,12 +33,13 @@ from moorage.protocol.accept import Accepts
 from moorage.protocol.boundary import answer_failed, answerable
 from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.call import Call, InFlight
-from moorage.protocol.encoding import Unwritable, encode_answer, error_object, sse_frame, unwritable
+from moorage.protocol.encoding import Unwritable, unwritable
 from moorage.protocol.exchange import REFUSAL_KEY, HttpExchange
 from moorage.protocol.hot import HotTools
 from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
-from moorage.protocol.observation import Observed, is_encoding_fault, outcome_of
-from moorage.protocol.refusals import CLOSING, Refusal, RefusedError, again_headers, refuse, with_refusal
+from moorage.protocol.modern_call import ModernCall, ReplayedCall, bounded_id, failed, respond, shutting_down
+from moorage.protocol.observation import Observed, outcome_of
+from moorage.protocol.refusals import CLOSING, Refusal, refuse, with_refusal
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
@@ -112,7 +110,7 @@ class ModernEndpoint:
             await refuse(http, refusal, inbound.id)
             return
         try:
-            call = Call(http, inbound.id, inbound.progress_token, streams=listens or not self._json_responses, now=self._clock())
+            call = ModernCall(http, inbound.id, inbound.progress_token, streams=listens or not self._json_responses, now=self._clock())
             if listens:
                 await self._listen(call, inbound)
                 return
@@ -122,10 +120,10 @@ class ModernEndpoint:
             else:
                 answer = await self._in_flight.run(call, self._observe(http, inbound, work))
             if answer is None and not call.client_gone:
-                answer = self._failed(inbound.id, call.ended_because or _shutting_down())
+                answer = failed(inbound.id, call.ended_because or shutting_down())
             if answer is not None:
                 status, message = answer
-                await self._respond(http, status, message)
+                await respond(http, status, message)
         except BaseException as error:  # boundary: a fault while answering is this call's too
             await answer_failed(http, error, inbound.id, inbound.method)
 
@@ -146,13 +144,13 @@ class ModernEndpoint:
             if expiry is not None:
                 expiry.cancel()
         if answer is None and call.ended_because is not None:
-            answer = self._failed(inbound.id, call.ended_because)
+            answer = failed(inbound.id, call.ended_because)
         if answer is None and not call.client_gone:
             ended = SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: inbound.id})
             answer = 200, {"jsonrpc": "2.0", "id": inbound.id, "result": ended.model_dump(mode="json", by_alias=True, exclude_none=True)}
         if answer is not None:
             status, message = answer
-            await self._respond(call.http, status, message)
+            await respond(call.http, status, message)
 
     async def _observe(
         self, http: HttpExchange, inbound: Inbound, work: Callable[[], Awaitable[dict[str, Any]]]
@@ -162,7 +160,7 @@ class ModernEndpoint:
         try:
             result = await work()
         except BaseException as error:
-            return self._failed(inbound.id, self._observed.finish_raised(operation, inbound.method, inbound.params, error))
+            return failed(inbound.id, self._observed.finish_raised(operation, inbound.method, inbound.params, error))
         operation.finish(outcome_of(result))
         return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": result}
 
@@ -183,23 +181,7 @@ class ModernEndpoint:
         try:
             return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": await work}
         except BaseException as error:  # boundary: a handler's exception becomes its JSON-RPC error
-            return self._failed(inbound.id, answerable(error, inbound.method))
-
-    @staticmethod
-    def _failed(request_id: str | int | None, error: Exception) -> tuple[int, dict[str, Any]]:
-        if is_encoding_fault(error):  # of a result that the hot path has handed to the kernel
-            error = unwritable(error, "the result")
-        data = sdk.modern_error_data(error)
-        wire = error_object(data, exclude_none=True)
-        status = error.refusal.status if isinstance(error, RefusedError) else ERROR_CODE_HTTP_STATUS.get(data.code, 200)
-        return status, {"jsonrpc": "2.0", "id": request_id, "error": wire}
-
-    @staticmethod
-    async def _respond(http: HttpExchange, status: int, message: dict[str, Any]) -> None:
-        if http.streaming:
-            await http.write(sse_frame(encode_answer(message)), last=True)
-        else:
-            await http.respond(status, encode_answer(message), () if status == 200 else again_headers(message))
+            return failed(inbound.id, answerable(error, inbound.method))
 
     def _fits(self, inbound: Inbound, http: HttpExchange) -> bool:
         """Whether the head also agrees with what this method wants of it."""
@@ -223,21 +205,21 @@ class ModernEndpoint:
         if refusal is not None:
             await refuse(http, refusal)
             return
-        call = Call(http, None, None, streams=False, now=self._clock())
+        call = ReplayedCall(http, None, None, streams=False, now=self._clock())
         call.watched = True  # the SDK's endpoint watches for itself
         try:
             served = await self._in_flight.run(call, self._served_by_sdk(http))
         except BaseException as error:  # boundary: what the SDK's endpoint lets through, such as SystemExit in a group
-            await answer_failed(http, error, _bounded_id(http.body), "_OTHER")
+            await answer_failed(http, error, bounded_id(http.body), "_OTHER")
             return
         if served is not None:
             return
         if call.ended_because is not None:
             late = call.ended_because.error.model_dump(mode="json", by_alias=True, exclude_none=True)
-            await self._respond(http, 200, {"jsonrpc": "2.0", "id": _bounded_id(http.body), "error": late})
+            await respond(http, 200, {"jsonrpc": "2.0", "id": bounded_id(http.body), "error": late})
         else:
-            error = _shutting_down().error.model_dump(exclude_none=True)
-            await self._respond(http, 503, {"jsonrpc": "2.0", "id": None, "error": error})
+            error = shutting_down().error.model_dump(exclude_none=True)
+            await respond(http, 503, {"jsonrpc": "2.0", "id": bounded_id(http.body), "error": error})
 
     async def _served_by_sdk(self, http: HttpExchange) -> bool:
         scope = {**http.request.scope, "headers": [(name, value.strip(b" \t")) for name, value in http.scope["headers"]]}
@@ -251,9 +233,9 @@ class ModernEndpoint:
             if fault is None:
                 raise
             request_id = _id_as_the_sdk_reads_it(http.body)
-            status, message = self._failed(request_id, fault)
+            status, message = failed(request_id, fault)
             log.error("mcp.answer_unwritable", reason=fault.error.message)  # noqa: TRY400 - the reason says it all
-            await self._respond(http, status, message)
+            await respond(http, status, message)
         return True
 
     def _acceptable(self, accept: bytes | None) -> bool:
@@ -297,20 +279,6 @@ def _has_no_id(body: bytes) -> bool:
         return not bytes(_read_envelope(body).id)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
-
-
-def _bounded_id(body: bytes) -> str | int | None:
-    """The id of a request that the SDK's endpoint has decoded before."""
-    try:
-        decoded = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    request_id = cast("dict[str, Any]", decoded).get("id") if isinstance(decoded, dict) else None
-    return request_id if is_bounded_id(request_id) else None
-
-
-def _shutting_down() -> MCPError:
-    return MCPError(code=CONNECTION_CLOSED, message="The server is shutting down")
 
 
 def _echoes_oversized_id(body: bytes) -> bool:

@@ -321,7 +321,10 @@ class McpService:
         self.in_flight.cancel_all()
         if self.replication is not None:
             self.replication.underway.end_all()
-        await self.finish_calls()
+        try:
+            await self.finish_calls()
+        finally:
+            self.in_flight.name_unended()
 
 
 def _replication(settings: Settings, keys: SealingKeys) -> Replication:

@@ -8,7 +8,7 @@ Source: MCP 2025-11-25, basic/transports, "Resumability and Redelivery"; SEP-169
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcp.shared.exceptions import NoBackChannelError
@@ -36,10 +36,11 @@ class SessionCall(Call):
     Attributes:
         feed: Its stream in the log, once it has one.
         floor: Progress up to here was seen already, when the call runs again after its first owner was lost.
+        unended: Answers it in the place of its handler.
         registration: What a later owner needs to end this call, as bytes; made when the stream opens.
     """
 
-    __slots__ = ("feed", "floor", "reader", "registration", "session")
+    __slots__ = ("feed", "floor", "reader", "registration", "session", "unended")
 
     def __init__(self, session: Session, http: HttpExchange, request_id: str | int | None, token: str | int | None, **kwargs: Any) -> None:
         super().__init__(http, request_id, token, **kwargs)
@@ -47,6 +48,7 @@ class SessionCall(Call):
         self.feed: Feed | None = None
         self.reader: Reader | None = None
         self.floor: float | None = None
+        self.unended: Callable[[], Awaitable[None]] | None = None
         self.registration: Callable[[], bytes] = lambda: b'{"v":1,"id":0,"method":""}'
 
     @property
@@ -158,3 +160,8 @@ class SessionCall(Call):
         self.client_gone = True
         if self.reader is not None:
             self.reader.leave()
+
+    async def answer_unended(self) -> None:
+        """On its stream where it has one; a notification has its answer."""
+        if self.unended is not None:
+            await self.unended()

@@ -48,6 +48,13 @@ async def serving(store: Mapping[str, Any] | None) -> AsyncIterator[Harbour]:
         return "done"
 
     @server.tool()
+    async def resists() -> str:
+        with anyio.CancelScope(shield=True):
+            harbour.arrived.set()
+            await release.wait()
+        return "late"
+
+    @server.tool()
     async def fails() -> str:
         raise ValueError("refused")
 

@@ -15,12 +15,13 @@ import pytest
 import uvicorn
 
 import moorage.app
+import moorage.protocol.modern
+import moorage.protocol.modern_call
 from moorage.lifecycle.supervised import FAULTS
 from moorage.protocol.call import Call, InFlight
 from moorage.protocol.dispatch import Dispatcher
 from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.feed import Feed
-from moorage.protocol.modern import ModernEndpoint
 from moorage.protocol.notices import Notices
 from moorage.protocol.reader import Reader
 from moorage.protocol.replication import Replication
@@ -29,7 +30,7 @@ from moorage.protocol.session_call import SessionCall
 from moorage.store.bus import Bus
 from moorage.store.owners import Owner
 from tests.events import written
-from tests.integration.shared.conftest import holds
+from tests.integration.shared.conftest import holds, until
 from tests.integration.shared.faulty import (
     FAULTS_OF,
     assert_serves,
@@ -58,7 +59,7 @@ RESTARTED: dict[str, tuple[Any, str]] = {
     "threads": (moorage.app, "_end_without_threads"),
 }
 BESIDE_A_CALL: dict[str, tuple[Any, str]] = {"call-watch": (InFlight, "_watch"), "call-ping": (Call, "ping")}
-OTHERS = {"client-watch", "session-claim"}
+OTHERS = {"call-unended", "client-watch", "session-claim"}
 """What has a test of its own below."""
 
 OF_A_STORE = {"store-beat", "store-bus", "store-policy"}
@@ -132,11 +133,29 @@ async def test_a_fault_in_a_step_of_a_call_with_a_log_is_answered(
 async def test_a_fault_while_answering_is_answered(
     era: str, kind: str, streamed: bool, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where, name = (ModernEndpoint, "_respond") if era == "modern" else (Dispatcher, "_respond")
+    where, name = (moorage.protocol.modern, "respond") if era == "modern" else (Dispatcher, "_respond")
     async with serving(store) as harbour:
         harbour.release.set()
         raise_once_static(monkeypatch, where, name, FAULTS_OF[kind])
         message = await last_message(await begin(harbour, era, "reports" if streamed else "quick"))
+        assert (message["id"], message["error"]["code"]) == (1, -32603)
+        await assert_serves(harbour)
+
+
+@pytest.mark.parametrize("kind", FAULTS_OF)
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_fault_while_answering_for_a_tool_that_resists_its_interruption_is_answered(
+    era: str, kind: str, store: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, name = (moorage.protocol.modern_call, "respond") if era == "modern" else (Dispatcher, "_respond")
+    async with serving(store) as harbour:
+        raise_once(monkeypatch, where, name, FAULTS_OF[kind])
+        exchange = await begin(harbour, era, "resists")
+        await harbour.arrived.wait()
+        harbour.app.state.service.in_flight.cancel_all()
+        await until(exchange, lambda it: b"-32603" in it.body)
+        harbour.release.set()
+        message = await last_message(exchange)
         assert (message["id"], message["error"]["code"]) == (1, -32603)
         await assert_serves(harbour)
 
