@@ -137,6 +137,8 @@ class Replication:
         """What an operator should know of the store, if there is something."""
         if self.outdated:
             return self.outdated
+        if self.store.refusal:
+            return f"the store refuses what sessions need ({self.store.refusal}); legacy sessions get 503, modern calls go on"
         if not self.owner.alive:
             return "the store does not answer; legacy sessions get 503, modern calls go on"
         if self.store.full:

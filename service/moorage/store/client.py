@@ -1,4 +1,4 @@
-"""The connection to the store: where it is, how long an answer may take, and whether it answers at all.
+"""The connection to the store: how long an answer may take, and whether it answers at all.
 
 Owns the client library and turns everything that it raises into `StoreUnavailable`. Promises that no wait is longer than
 `store.timeout_seconds`, that a script runs once or its outcome is unknown and said so, and that after a failed beat nobody waits for the
@@ -10,15 +10,10 @@ Source: docs/decisions/2026-11-24-ownership.md
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
-import ssl
+import secrets
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import unquote, urlsplit
 
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
@@ -29,11 +24,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisClusterException, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from moorage.errors import SettingsError
-from moorage.files import read_bytes, read_file
-from moorage.settings import STORE_URL_HINT, is_store_url
 from moorage.store.oddities import Oddities
 from moorage.store.outage import StoreFull, StoreUnavailable, Unreadable
+from moorage.store.script import script
+from moorage.store.url import StoreAddress, check_ca_file, read_url
 
 if TYPE_CHECKING:
     from moorage.settings import StoreSettings
@@ -54,128 +48,13 @@ _ODD: Final = re.compile(
 )
 """What the store says when a key has another type or content than our scripts write."""
 
-_FULL_TOLD_EVERY_SECONDS: Final = 60.0
+_REFUSES: Final = re.compile(r"NOPERM|no permissions? |user executing the script can't")
+"""What a store says to a user who may not do something; releases before 7 said it in words of their own within a script."""
+
+_TOLD_EVERY_SECONDS: Final = 60.0
 
 FORMAT: Final = 2
 """Of sessions, their logs and registrations, and owners. 1 had no name, and was not sealed."""
-
-MAX_URL_FILE_BYTES: Final = 64 * 1024
-"""A hundred hosts by name take a tenth of it."""
-
-MAX_CA_FILE_BYTES: Final = 4 * 1024 * 1024
-"""The bundle of a whole system has 250 KB."""
-
-_PORT: Final = 6379
-_SENTINEL_PORT: Final = 26379
-
-
-@dataclass(frozen=True, slots=True)
-class StoreAddress:
-    """A parsed URL.
-
-    Attributes:
-        kind: `standalone`, `sentinel` or `cluster`.
-        nodes: Host and port of each that is named.
-        service: The sentinels' name of the primary.
-        options: Keyword arguments that every connection takes.
-    """
-
-    kind: str
-    nodes: tuple[tuple[str, int], ...]
-    service: str
-    options: dict[str, Any]
-
-    @classmethod
-    def parse(cls, url: str, ca_file: str | None) -> StoreAddress:
-        """Read a URL; the forms are in the settings reference.
-
-        Raises:
-            SettingsError: It is none; its text is not repeated, since it may hold a password.
-        """
-        if not is_store_url(url):
-            raise SettingsError("store.url is not the URL of a store", STORE_URL_HINT)
-        scheme, _, rest = url.partition("://")
-        tls = scheme in ("rediss", "valkeys") or scheme.endswith("+tls")
-        kind = next((kind for kind in ("sentinel", "cluster") if f"+{kind}" in scheme), "standalone")
-        account, _, places = rest.rpartition("@")
-        hosts, _, path = places.partition("/")
-        user, colon, password = account.partition(":")
-        options: dict[str, Any] = {"username": unquote(user) or None, "password": unquote(password) if colon else None}
-        if tls:
-            options |= {"ssl": True, "ssl_ca_certs": ca_file}
-        nodes = tuple(_place(host, _SENTINEL_PORT if kind == "sentinel" else _PORT) for host in hosts.split(","))
-        if kind == "sentinel":
-            service, _, path = path.partition("/")
-            if not service:
-                raise SettingsError("store.url names no service of the sentinels", STORE_URL_HINT)
-        else:
-            service = ""
-            if kind == "standalone" and len(nodes) > 1:
-                raise SettingsError("store.url names several hosts", "Say redis+cluster:// or redis+sentinel://.")
-        if path and not (path.isdigit() and kind != "cluster"):
-            raise SettingsError("store.url ends with something that is not the number of a database", STORE_URL_HINT)
-        options["db"] = int(path or 0)
-        return cls(kind, nodes, service, options)
-
-
-def _place(text: str, port: int) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{text}")
-        host, found = parts.hostname, parts.port
-    except ValueError:
-        host, found = None, None
-    if not host:
-        raise SettingsError("store.url names a host or port that is none", STORE_URL_HINT)
-    return host, found or port
-
-
-def read_url(settings: StoreSettings) -> str:
-    """The URL that the settings name, by value or by file.
-
-    Raises:
-        SettingsError: The file cannot be read.
-    """
-    if settings.url is not None:
-        return settings.url.get_secret_value()
-    path = settings.url_file or ""
-    return read_file(path, f"the URL of the store in {path} (store.url_file)", max_bytes=MAX_URL_FILE_BYTES).strip()
-
-
-def check_ca_file(path: str) -> None:
-    """Read the certificates once, with care: the client library opens the file on the event loop and would wait there for a pipe.
-
-    Raises:
-        SettingsError: The file cannot be read, or holds no certificates.
-    """
-    name = f"the certificates of the store in {path} (store.ca_file)"
-    read_bytes(path, name, max_bytes=MAX_CA_FILE_BYTES)
-    try:
-        ssl.create_default_context(cafile=path)
-    except ssl.SSLError:
-        raise SettingsError(f"cannot read {name}: there is no certificate in PEM", "Name a file of certificates in PEM.") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script.
-
-    Attributes:
-        text: Of it.
-        sha: The digest under which the store keeps it.
-        grows: Whether a full store refuses it.
-    """
-
-    text: str
-    sha: str
-    grows: bool
-
-
-@cache
-def script(name: str) -> Script:
-    """The script in `scripts/<name>.lua`."""
-    text = resources.files("moorage.store").joinpath(f"scripts/{name}.lua").read_text()
-    grows = "flags=" not in text.partition("\n")[0]
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), grows)
 
 
 class Store:
@@ -184,6 +63,8 @@ class Store:
     Attributes:
         available: Whether it answered lately.
         full: Whether it had no room when something was last to be written.
+        untried: Whether `try_all` has to go through before anything else is asked of it: at the start, and once it has refused something.
+        refusal: What it said when it refused something, until then; empty else.
         oddities: What was skipped of its content.
     """
 
@@ -198,7 +79,9 @@ class Store:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self.available = True
         self.full = False
-        self._full_told = -_FULL_TOLD_EVERY_SECONDS
+        self.untried = False
+        self.refusal = ""
+        self._told: dict[str, float] = {}
         self.oddities = Oddities()
 
     def key(self, kind: str, name: str) -> str:
@@ -216,8 +99,7 @@ class Store:
             StoreFull: It has not run.
             Unreadable: What it met is nothing of ours; it may have run in part.
         """
-        if not self.available:
-            raise StoreUnavailable("the store does not answer")
+        self._refuse_while_out()
         try:
             async with asyncio.timeout(self.timeout_seconds), self._room:
                 return await self.insist(name, keys, *arguments)
@@ -244,18 +126,40 @@ class Store:
             log.info("store.has_room")
         return answer
 
+    async def try_all(self) -> None:
+        """Do once whatever sessions need, with keys that are no session's: else a call meets a refusal once its tool has run.
+
+        Raises:
+            StoreUnavailable, StoreFull, Unreadable: See `run`.
+        """
+        for kind in ("s", "l", "p", "owner"):
+            await self.insist("try", (self.key(kind, f"try:{secrets.token_hex(8)}"),))
+        for shared in ("bus", "rings"):
+            await self.insist("look", (f"{self.prefix}:{shared}",))
+        self.untried, self.refusal = False, ""
+
+    def _refuse_while_out(self) -> None:
+        if not self.available or self.untried:
+            raise StoreUnavailable("the store does not answer, or refuses what sessions need")
+
+    def _tell(self, event: str, **fields: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._told.get(event, -_TOLD_EVERY_SECONDS) >= _TOLD_EVERY_SECONDS:
+            self._told[event] = now
+            log.warning(event, **fields)
+
     def _meaning(self, error: BaseException) -> StoreUnavailable | Unreadable:
         """What an exception of the client library says."""
         text = _reason(error)
         if isinstance(error, ResponseError) and _ODD.search(text):
             return Unreadable(text)
+        if isinstance(error, ResponseError) and _REFUSES.search(text):
+            self.untried, self.refusal = True, text
+            self._tell("store.refused", reason=text, effect="legacy sessions get 503 until the user may do all of it")
         if not isinstance(error, OutOfMemoryError) and "OOM " not in text:
             return StoreUnavailable(text)
         self.full = True
-        now = asyncio.get_running_loop().time()
-        if now - self._full_told >= _FULL_TOLD_EVERY_SECONDS:
-            self._full_told = now
-            log.warning("store.full", effect="no session begins and no event is kept until there is room; sessions and calls go on")
+        self._tell("store.full", effect="no session begins and no event is kept until there is room; sessions and calls go on")
         return StoreFull("the store is full")
 
     async def command(self, *words: str | bytes | int, wait_seconds: float = 0.0) -> Any:
@@ -268,8 +172,7 @@ class Store:
         Raises:
             StoreUnavailable, StoreFull, Unreadable.
         """
-        if not self.available:
-            raise StoreUnavailable("the store does not answer")
+        self._refuse_while_out()
         try:
             async with asyncio.timeout(self.timeout_seconds + wait_seconds), nullcontext() if wait_seconds else self._room:
                 return await cast("Any", self._client).execute_command(*words)

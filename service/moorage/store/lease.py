@@ -122,19 +122,20 @@ class Lease:
     async def append(self, *writes: Write) -> int:
         """Append, in one step; returns the offset of the first event. To be called under `lock`.
 
-        While the store does not answer, this waits as long as the lease holds: an event that was skipped would be a silent gap. In a full
-        store the events take their offsets and are not kept; a reader that comes back for them is told so.
+        While the store does not answer, this waits as long as the lease holds, and `sessions.lease_seconds` at most where it takes the
+        owner's refreshes and not this: an event that was skipped would be a silent gap. In a full store the events take their offsets and
+        are not kept; a reader that comes back for them is told so.
 
         Raises:
             Fenced.
         """
-        first, unsure, full = self._head + 1, 0, False
+        first, unsure, full, since = self._head + 1, 0, False, 0.0
         while self.valid:
             try:
                 answer = await (self._skip(first, writes) if full else self._keep_events(first, writes))
             except StoreFull:
                 if full:  # not even what frees room is let in
-                    await asyncio.sleep(_RETRY_SECONDS)
+                    since = await self._pause(since)
                 full = True
                 continue
             except Unreadable as error:
@@ -142,7 +143,7 @@ class Lease:
                 break
             except StoreUnavailable:
                 unsure = first
-                await asyncio.sleep(_RETRY_SECONDS)
+                since = await self._pause(since)
                 continue
             if answer != 1:
                 break
@@ -180,6 +181,7 @@ class Lease:
             Fenced.
         """
         writes = [Write("drop", stream, b"") for stream in streams]
+        since = 0.0
         async with self.lock:
             while self.valid:
                 try:
@@ -188,7 +190,7 @@ class Lease:
                     await self._end(error)
                     break
                 except StoreUnavailable:
-                    await asyncio.sleep(_RETRY_SECONDS)
+                    since = await self._pause(since)
                     continue
                 if answer != 1:
                     break
@@ -294,6 +296,15 @@ class Lease:
             self.give_up()
             raise Fenced
         return int(answer)
+
+    async def _pause(self, since: float) -> float:
+        """Wait before another try; `since` is when the first one failed, 0 before. Once that is a lease ago the session is given up."""
+        now = asyncio.get_running_loop().time()
+        if since and now - since >= self._sessions.limits.lease_seconds:
+            self.give_up()
+        else:
+            await asyncio.sleep(_RETRY_SECONDS)
+        return since or now
 
     async def _end(self, error: Exception) -> None:
         """What stands under our keys is nothing of ours: nobody can go on with the session."""

@@ -2,7 +2,8 @@
 
 An `Owner` refreshes one key in the store; all its sessions hang on that. Promises that it counts itself as dead before anybody else does:
 its own limit runs from before a refresh was sent, and is shorter than the key's life on the store's clock. After a lapse it goes on under a
-new id. Also tells the store's time, so that what crosses replicas does not depend on their clocks.
+new id. A store that refuses something of what sessions need counts as out, with its reason, until it lets its user do all of it. Also tells
+the store's time, so that what crosses replicas does not depend on their clocks.
 
 Source: docs/decisions/2026-11-24-ownership.md
 """
@@ -69,6 +70,7 @@ class Owner:
     async def begin(self, address: str) -> bool:
         """Become known under the address of the relay door; False when the store does not answer (`beat_forever` goes on trying)."""
         self.address = address
+        self._store.untried = True
         return await self._beat()
 
     async def beat_forever(self) -> None:
@@ -109,6 +111,8 @@ class Owner:
         loop = asyncio.get_running_loop()
         sent, known = loop.time(), self.id
         try:
+            if self._store.untried:
+                await self._store.try_all()
             milliseconds = await self._store.insist("beat", (self._key(known),), self.entry, int(self._lease * 1000))
         except StoreUnavailable as error:
             self._tell(available=False, reason=str(error))

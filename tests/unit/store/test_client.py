@@ -17,8 +17,9 @@ from pydantic import SecretStr, ValidationError
 
 from moorage.errors import SettingsError
 from moorage.settings import StoreSettings
-from moorage.store.client import MAX_CA_FILE_BYTES, Store, StoreAddress, read_url
+from moorage.store.client import Store
 from moorage.store.outage import StoreFull, StoreUnavailable
+from moorage.store.url import MAX_CA_FILE_BYTES, StoreAddress, read_url
 from tests.services import Redis, free_ports
 from tests.unit.store.access import WITHIN, Place
 
