@@ -12,13 +12,13 @@ import pytest
 import moorage.protocol.dispatch
 import moorage.protocol.feed
 import moorage.protocol.modern
+import moorage.protocol.modern_call
 from moorage.lifecycle.supervised import FAULTS
 from moorage.protocol import orphans
 from moorage.protocol.alone import AloneHome
 from moorage.protocol.call import Call
 from moorage.protocol.dispatch import Dispatcher
 from moorage.protocol.feed import OUTCOME_UNKNOWN, Feed
-from moorage.protocol.modern import ModernEndpoint
 from moorage.protocol.session_call import SessionCall
 from moorage.protocol.shared import SharedHome
 from tests.comparison.wire import Exchange
@@ -194,10 +194,10 @@ STEPS_OF_A_CALL: dict[str, tuple[str, Any, str]] = {
     "progress": ("both", Call, "progress"),
     "modern write": ("modern", Call, "write"),
     "legacy write": ("legacy", SessionCall, "emit"),
-    "modern encode": ("modern", moorage.protocol.modern, "encode_answer"),
+    "modern encode": ("modern", moorage.protocol.modern_call, "encode_answer"),
     "legacy encode": ("legacy", moorage.protocol.dispatch, "encode_answer"),
     "logged encode": ("legacy", moorage.protocol.feed, "encode_answer"),
-    "modern respond": ("modern", ModernEndpoint, "_respond"),
+    "modern respond": ("modern", moorage.protocol.modern, "respond"),
     "legacy respond": ("legacy", Dispatcher, "_respond"),
     "legacy run": ("legacy", Dispatcher, "run"),
 }
