@@ -113,7 +113,7 @@ class Dispatcher:
         """What a request is while it runs."""
         token = _progress_token(message.params)
         call = SessionCall(session, http, message.id, token, streams=not self._json_responses, now=self._clock())
-        call.unended = lambda: self._respond_unended(call, message)
+        call.unended = lambda given_up: self._respond_unended(given_up, message)  # not over `call`: the two would keep each other
         call.registration = lambda: orphans.register(message, repeatable=self._repeatable(message))
         return call
 

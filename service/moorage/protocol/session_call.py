@@ -48,7 +48,7 @@ class SessionCall(Call):
         self.feed: Feed | None = None
         self.reader: Reader | None = None
         self.floor: float | None = None
-        self.unended: Callable[[], Awaitable[None]] | None = None
+        self.unended: Callable[[SessionCall], Awaitable[None]] | None = None
         self.registration: Callable[[], bytes] = lambda: b'{"v":1,"id":0,"method":""}'
 
     @property
@@ -164,4 +164,4 @@ class SessionCall(Call):
     async def answer_unended(self) -> None:
         """On its stream where it has one; a notification has its answer."""
         if self.unended is not None:
-            await self.unended()
+            await self.unended(self)
