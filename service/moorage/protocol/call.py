@@ -24,6 +24,7 @@ from mcp_types import INTERNAL_ERROR, REQUEST_TIMEOUT
 
 from moorage.lifecycle.supervised import Scope, leave_cancelled_behind
 from moorage.protocol.encoding import PING, sse_event
+from moorage.protocol.turns import let_others
 from moorage.telemetry.operation import Operation
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Call:
         """Send a notification on this call's response; dropped in JSON mode and after the call."""
         if method == "notifications/progress":
             self.renewed = asyncio.get_running_loop().time()
+        await let_others()
         if not self.streams or self.closed:
             return
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
@@ -131,6 +133,7 @@ class Call:
         """Report progress, if the caller gave a token for it; either way it moves the deadline."""
         self.renewed = asyncio.get_running_loop().time()
         if self.progress_token is None:
+            await let_others()
             return
         params: dict[str, Any] = {"progressToken": self.progress_token, "progress": progress}
         if total is not None:

@@ -26,6 +26,7 @@ from moorage.protocol.encoding import sse_event
 from moorage.protocol.feed import Feed
 from moorage.protocol.questions import Questions, moved
 from moorage.protocol.reader import Reader
+from moorage.protocol.turns import let_others
 from moorage.store.sessions import GET_STREAM
 from moorage.streams.position import base36
 
@@ -216,6 +217,7 @@ class Session:
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Send a notification on the GET stream; to a client that never opened one it is dropped, as the protocol allows."""
+        await let_others()
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             message["params"] = dict(params)

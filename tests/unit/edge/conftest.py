@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -123,6 +124,30 @@ def _tools(server: MCPServer[Any], harbour: Harbour) -> None:
         for step in range(3):
             await ctx.report_progress(step, 3)
         return "done"
+
+    @server.tool()
+    async def chatter(kind: str, times: int, ctx: Context[Any, Any]) -> int:
+        """Say so many things; returns how many turns of the loop others had meanwhile."""
+        turns, over = 0, False
+
+        async def other() -> None:
+            nonlocal turns
+            while not over:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(other())
+        for number in range(times):
+            if kind == "log":
+                with warnings.catch_warnings(action="ignore"):  # deprecated, and used by most servers
+                    await ctx.info("word")
+            elif kind == "progress":
+                await ctx.report_progress(number, times)
+            else:
+                await ctx.request_context.session.send_tool_list_changed()
+        over = True
+        await beside
+        return turns
 
     @server.tool()
     async def hasty(ctx: Context[Any, Any]) -> str:
