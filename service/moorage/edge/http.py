@@ -4,7 +4,7 @@ Owns what happens to a request before the app hears of it. Promises that a head 
 request line and time while it is parsed; that optional whitespace around a field's value is gone (RFC 9110, 5.5), and
 trailers are dropped, since they could add a field to a request that was already judged; that a request which asks for an
 upgrade is served as if it had not; and that who is refused gets to read why. `RestOfBody` bounds what comes after an answer;
-limits on a body that somebody reads are for the edge.
+`Pipelined` sees clients leave whose requests wait; limits on a body that somebody reads are for the edge.
 
 With plain uvicorn: `--http moorage.edge.http:BoundedProtocol --ws none`.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from moorage.edge.rest_of_body import RestOfBody
+from moorage.edge.pipelined import Pipelined
 from moorage.edge.understood import JUDGED, ONCE, UNDERSTOOD, names_another_host
 from moorage.telemetry import logs
 
@@ -40,7 +40,7 @@ class _Refused(Exception):  # noqa: N818 - a verdict on the request, raised to s
     pass
 
 
-class BoundedProtocol(RestOfBody):
+class BoundedProtocol(Pipelined):
     """One connection. The limits are class attributes: `bounded_protocol` makes a class with others.
 
     Every request passes here, so bytes are counted once a read and added up only where a read was large enough to matter; one
@@ -143,7 +143,10 @@ class BoundedProtocol(RestOfBody):
             if self.parser.should_upgrade():  # nothing here is upgraded to, and the field may be ignored (RFC 9110, 7.8)
                 self._framing = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] in _FRAMING) or None
             cast("dict[str, Any]", self.scope)["moorage.abort"] = self.transport.abort  # protocol.exchange.ABORT_KEY
+            before = self.cycle
             super().on_headers_complete()
+            if self.pipeline:
+                self._waits_behind(before)
         self._unfruitful = 0
         self.url = _NO_HEAD
         self.headers = []  # takes the trailers, and is thrown away with them

@@ -25,6 +25,7 @@ class App:
     """Answers with what it was sent, when it is let."""
 
     requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -51,6 +52,11 @@ class App:
             return
         if scope["path"] == "/whole":
             await self._answer(send, b"x" * WHOLE_BYTES)
+            return
+        if scope["path"] == "/awaits":
+            self.arrived.set()
+            if (await receive())["type"] == "http.disconnect":
+                self.disconnected.set()
             return
         if scope["path"] == "/slow":
             await self.go_on.wait()
