@@ -75,3 +75,8 @@ async def counted(number: int = 0) -> str:
 @server.prompt()
 async def numbered(number: int) -> str:
     return str(number)
+
+
+@server.completion()
+async def complete(ref: Any, argument: Any, context: Any) -> None:
+    raise ValueError(argument.name)

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.integration.serving import Legacy, client, initialize, modern, request, serving
+from tests.integration.serving import META, Legacy, client, initialize, modern, request, serving
 from tests.services import Fleet, Redis
 
 pytestmark = pytest.mark.anyio
@@ -173,3 +173,55 @@ async def test_nothing_that_a_caller_tells_is_in_the_store_or_comes_out_of_anoth
     assert [command for command in heard if "looked" in command], "what is kept as it is can be seen here: the answer on a stream"
     for name, lines in (("store", heard), ("log", fleet.log.splitlines()), ("metrics", metrics)):
         assert [line for line in lines if CANARY in line] == [], name
+
+
+LONGEST_LINE = 48 * 1024
+BEGIN = "n" * 600  # more than is written of any name
+CANARY_AT_THE_END = CANARY * 20
+
+
+def long_names(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Every place where a caller makes up a name; none of these exists."""
+    argument = {"name": "a", "value": "v"}
+    return [
+        ("tools/call", {"name": name}),
+        ("tools/call", {"name": "look", "arguments": {name: 1}}),
+        ("tools/call", {"name": "count", "arguments": {"number": 1, "by_name": {name: "x"}}}),
+        ("tools/call", {"name": "explode_within", "arguments": {"secret": name}}),
+        ("prompts/get", {"name": name}),
+        ("prompts/get", {"name": "numbered", "arguments": {name: name}}),
+        ("resources/read", {"uri": name}),
+        ("resources/read", {"uri": f"memo://{name}"}),
+        ("resources/read", {"uri": f"memo://user:{name}@host/it"}),
+        ("resources/read", {"uri": f"counted://{name}?number={name}"}),
+        ("resources/subscribe", {"uri": f"memo://{name}"}),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": "numbered"}, "argument": argument | {"name": name}}),
+        ("completion/complete", {"ref": {"type": "ref/prompt", "name": name}, "argument": argument}),
+        ("completion/complete", {"ref": {"type": "ref/resource", "uri": name}, "argument": argument}),
+        ("logging/setLevel", {"level": name}),
+        ("tools/list", {"cursor": name}),
+        ("tools/list", {"_meta": {"progressToken": name, "traceparent": name, name: name}}),
+        (name, {}),
+    ]
+
+
+@pytest.mark.parametrize("characters", [10_000, 1_000_000], ids=["as long as a header takes", "as long as a body takes"])
+async def test_of_a_name_that_a_caller_makes_up_the_begin_is_written_at_most(characters: int) -> None:
+    name = BEGIN + "n" * characters + CANARY_AT_THE_END
+    with collector() as (endpoint, exported):
+        collected = {"plain_OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "plain_OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+        async with serving("moorage", target=TARGET, LOGS__LEVEL="debug", **collected) as server, client() as http:
+            session = await Legacy.begin(http, server.url)
+            for method, params in long_names(name):
+                await session.post({"jsonrpc": "2.0", "method": f"notifications/{method}", "params": params})
+                assert (await session.post(request(method, params, name[-200:]))).status_code == 200, method
+                body, headers = modern(method, params | {"_meta": META | params.get("_meta", {})})
+                if all(len(value) < 20_000 for value in headers.values()):  # the names of most messages stand in the head, too
+                    assert (await http.post(f"{server.url}/mcp", json=body, headers=headers)).status_code < 500, method
+            server.signal()
+            await server.exit_code(20)
+            await server.ended()
+    assert "Unknown tool" in server.log or "Completion for argument" in server.log, "the SDK has written of it"
+    assert max(map(len, server.log.splitlines())) < LONGEST_LINE
+    for kind, output in (("log", server.log), ("exported", b"".join(exported).decode("latin-1"))):
+        assert [line[:300] for line in output.splitlines() if CANARY_AT_THE_END in line] == [], kind

@@ -143,7 +143,7 @@ class Dispatcher:
         except BaseException as error:  # boundary: a handler's exception becomes its JSON-RPC error
             known = handler_exception_to_error_data(answerable(error, message.method))
             if known is None:
-                log.exception("mcp.handler_failed", method=message.method)
+                log.exception("mcp.handler_failed", method=message.method[:_MOST_LOGGED])
                 known = ErrorData(code=INTERNAL_ERROR, message="Internal server error")
             return error_answer(message.id, known)
         return {"jsonrpc": "2.0", "id": message.id, "result": result}
@@ -283,7 +283,7 @@ class Dispatcher:
                 return
         else:
             answer = error_answer(message.id, outcome_unknown().error)
-        log.info("call.settled", method=message.method, again=again)
+        log.info("call.settled", method=message.method[:_MOST_LOGGED], again=again)
         await self._end_stream(SessionCall(session, http, None, None, streams=False, now=0.0), feed, answer)
 
 

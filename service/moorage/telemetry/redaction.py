@@ -16,6 +16,9 @@ from moorage.memo import BoundedMemo
 
 _SECRETS: Final = re.compile(r"(?i)\bbearer\s+[^\s'\",;]+|\bmoor_[\w-]+")
 _MAX_URI: Final = 256
+_MAX_READ: Final = 2048
+"""Characters of a URI that are parsed: the standard library remembers each that it has parsed whole, and a caller sends up to 4 MiB."""
+
 _DIGEST_BYTES: Final = 64
 
 _digests: Final = BoundedMemo[str, str](entries=1024, max_bytes=1024 * 1024)
@@ -40,12 +43,21 @@ def redact(text: str) -> str:
     return _SECRETS.sub("[redacted]", text)
 
 
+def cut(text: str, most: int) -> str:
+    """Return a text of so many characters at most, and a mark where there were more."""
+    return text if len(text) <= most else text[:most] + "…"
+
+
 def safe_uri(uri: str) -> str:
     """Return a URI without user information, query and fragment, of bounded length."""
-    if "?" in uri or "#" in uri or "@" in uri:
+    head = uri[:_MAX_READ]
+    is_cut = len(head) < len(uri)
+    if is_cut or "?" in head or "#" in head or "@" in head:
         try:
-            parts = urlsplit(uri)
+            parts = urlsplit(head)
         except ValueError:
             return "[malformed]"
-        uri = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    return uri[:_MAX_URI]
+        if is_cut and parts.netloc and not any(parts[2:]):
+            return "[malformed]"  # a host of this length: what is left may be user information, whose end was cut
+        head = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return head[:_MAX_URI]
