@@ -310,3 +310,51 @@ async def test_so_it_is_with_a_low_level_server_whose_calls_the_sdk_s_own_endpoi
             judged(legacy, number, output, bad)
             if bad == "surrogate" and output == "structured":
                 assert "\ufffd" in json.dumps(answer.get("result"), ensure_ascii=False), (output, bad, answer)
+
+
+LARGE: dict[str, tuple[Callable[[], Any], str | None]] = {
+    "a list of texts": (lambda: ["x"] * 10_001, "at most 10000 of a list become content"),
+    "a list of as many": (lambda: ["x"] * 10_000, None),
+    "lists in a list": (lambda: [[1] * 2001] * 5, "at most 10000 of a list become content"),
+    "a list of a million": (lambda: list(range(1_000_000)), "at most 50000 are written"),
+    "an object": (lambda: {"it": list(range(50_001))}, "at most 50000 are written"),
+    "an object of as many": (lambda: {"it": list(range(49_999))}, None),
+    "one list, again and again": (lambda: doubled(40), "at most 50000 are written"),
+    "a result": (lambda: CallToolResult(content=[], structured_content={"it": [1] * 50_001}), "at most 50000 are written"),
+}
+
+
+def doubled(times: int) -> Any:
+    value: Any = {"it": 1}
+    for _ in range(times):
+        value = {"it": [value, value]}
+    return value
+
+
+@pytest.mark.parametrize("large", LARGE)
+async def test_a_result_of_too_many_values_is_its_call_s_own_error_in_words_in_both_eras(large: str) -> None:
+    made, words = LARGE[large]
+    server = MCPServer[Any]("harbour", version="1")
+
+    @server.tool(structured_output=False)
+    async def plain() -> Any:
+        return made()
+
+    @server.tool(structured_output=False)
+    def thread() -> Any:
+        return made()
+
+    @server.tool(structured_output=False)
+    async def context(ctx: Context[Any, Any]) -> Any:
+        return made()
+
+    async with serving(server) as harbour:
+        session = header(await harbour.session(), "mcp-session-id") or ""
+        for number, tool in enumerate(("plain", "thread", "context")):
+            modernly = await modern(harbour, tool, "", number)
+            legacy = harbour.legacy(session, {"id": number, "method": "tools/call", "params": {"name": tool, "arguments": {}}})
+            await legacy.finished()
+            for exchange in (modernly, legacy):
+                result = strictly(exchange)[-1]["result"]
+                assert result.get("isError", False) is (words is not None), tool
+                assert words is None or words in result["content"][0]["text"], tool

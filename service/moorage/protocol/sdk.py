@@ -23,6 +23,7 @@ from mcp.server._streamable_http_modern import handle_modern_request
 from mcp.server.connection import Connection
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateBoundary, RequestStateCodec
 from mcp.server.runner import ServerRunner, modern_error_data
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRIVATE_PARTS",
     "THREADED_MODULES",
+    "bound_results",
     "convert_tool_errors",
     "finish_through_kernel",
     "handle_modern_request",
@@ -60,6 +62,7 @@ __all__ = [
 
 PRIVATE_PARTS: Final[Mapping[type[Any], tuple[str, ...]]] = {
     MCPServer: ("_lowlevel_server", "_tool_manager", "_prompt_manager", "_handle_call_tool"),
+    FuncMetadata: ("convert_result",),
     ServerRunner: ("_make_context", "_compose_server_middleware", "_serialize"),
 }
 """What is relied on, by class; of `MCPServer` a part may also be what each server object has of its own."""
@@ -124,8 +127,12 @@ def threads_by(run_sync: Callable[..., Awaitable[Any]]) -> Generator[None]:
 
 def missing_parts(target: MCPServer[Any]) -> list[str]:
     """The private parts that this SDK release does not have (empty for the release that moorage was built on)."""
-    holders: Mapping[type[Any], Any] = {MCPServer: target, ServerRunner: ServerRunner}
-    return [f"{kind.__name__}.{part}" for kind, parts in PRIVATE_PARTS.items() for part in parts if not hasattr(holders[kind], part)]
+    return [
+        f"{kind.__name__}.{part}"
+        for kind, parts in PRIVATE_PARTS.items()
+        for part in parts
+        if not hasattr(target if kind is MCPServer else kind, part)
+    ]
 
 
 def low_level(target: MCPServer[Any] | Server[Any]) -> Server[Any]:
@@ -187,6 +194,24 @@ def convert_tool_errors(target: MCPServer[Any], convert: Callable[[Tool, BaseExc
                 del known
 
     setattr(manager, "call_tool", call_tool)  # noqa: B010 - the object that the server holds stays the same
+
+
+def bound_results(refuse: Callable[[Any], None]) -> None:
+    """Have `refuse` look at what a tool of any server of this process returned, before it is converted; again is harmless.
+
+    Args:
+        refuse: Raises a `ToolError` for what is not to be converted.
+    """
+    convert = FuncMetadata.convert_result
+    if hasattr(convert, "refuses"):
+        return
+
+    def convert_result(self: FuncMetadata, result: Any) -> Any:
+        refuse(result)
+        return convert(self, result)
+
+    setattr(convert_result, "refuses", True)  # noqa: B010 - a mark of our own on a function
+    FuncMetadata.convert_result = convert_result
 
 
 def registered_prompt(target: MCPServer[Any], name: str) -> bool:

@@ -43,6 +43,7 @@ from moorage.protocol.orphans import Repeatable
 from moorage.protocol.refusals import key_revoked
 from moorage.protocol.request_state import PURPOSE as REQUEST_STATE
 from moorage.protocol.request_state import SharedCodec
+from moorage.protocol.result_bounds import refuse_large
 from moorage.protocol.session import Session, Surroundings
 from moorage.protocol.shared import SharedHome
 from moorage.protocol.threads import Threads
@@ -98,6 +99,7 @@ class McpService:
         self.in_flight = InFlight(settings.http.ping_seconds, settings.calls.deadline_seconds, settings.calls.longest_seconds)
         if known is not None:
             sdk.convert_tool_errors(known, as_tool_error)
+            sdk.bound_results(refuse_large)
         hot = None if known is None else HotTools(known, self.server)
         self._settings = settings
         self._instruments = instruments
