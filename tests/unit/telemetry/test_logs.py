@@ -358,3 +358,38 @@ def test_other_ways_to_a_stopped_reader_hold_up_nobody_either(kind: str) -> None
     assert told.count(b'"event"') == 100
     """
     assert run(program) == ""
+
+
+def test_a_record_of_another_library_is_short_whatever_its_arguments_and_its_message_are() -> None:
+    program = """
+    long = "x" * 1_000_000
+    library = logging.getLogger("library")
+    library.warning("said %s and %r", long, long)
+    library.warning("said %(it)s", {"it": long})
+    library.warning("said %s", [long])
+    library.warning(long)
+    """
+    two, named, listed, whole = (event["event"] for event in events(program))
+    assert two == f"said {'x' * 256}… and '{'x' * 256}…'"
+    assert named == f"said {'x' * 256}…"
+    assert len(listed) == len(whole) == 8193
+
+
+def test_a_traceback_is_short_however_deep_and_wide_what_failed_was() -> None:
+    program = """
+    def even(depth): odd(depth - 1)
+    def odd(depth): even(depth - 1) if depth > 1 else broken()
+    def broken(): raise LookupError
+    def caught():
+        try: even(600)
+        except LookupError as error: return error
+    log = logs.get_logger("moorage.test")
+    log.error("deep", exc_info=caught())
+    log.error("wide", exc_info=ExceptionGroup("many", [ExceptionGroup("some", [caught() for _ in range(9)]) for _ in range(9)]))
+    """
+    deep, wide = (event["exception"] for event in events(program))
+    assert deep.endswith("LookupError")
+    assert "in broken" in deep
+    assert len(deep) < 10_000
+    assert wide.startswith("ExceptionGroup")
+    assert len(wide) < 33_000
