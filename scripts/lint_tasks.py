@@ -46,12 +46,14 @@ THREADS = {
     "app.py": "to_thread",
     "lifecycle/threads.py": "Thread",
     "lifecycle/loop_watch.py": "Thread",
+    "lifecycle/exit_deadline.py": "Thread",
     "telemetry/log_pipe.py": "Thread",
 }
 """The last flush of telemetry blocks for seconds, and must not hold up the loop; its own function catches what exporters raise. Files with
 keys are read in a thread because a disk may hang; whoever awaits it is restarted work, and gets what it raises. What plain
 functions of the team's code raise, whatever it is, is given to their caller. What watches the event loop cannot run on it; it takes note
-of its own faults. What waits for the reader of the log must neither wait on the loop nor log; after a fault the next line starts one."""
+of its own faults. Nor can what ends the process when the loop does not end; whatever fails in it, it ends the process. What
+waits for the reader of the log must neither wait on the loop nor log; after a fault the next line starts one."""
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ before FastAPI's own stack; everything else is FastAPI's.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,9 @@ from moorage.edge.gateway import Gateway
 from moorage.edge.http import served_protocol
 from moorage.errors import SettingsError
 from moorage.lifecycle import supervised
+from moorage.lifecycle.budget import Budget
 from moorage.lifecycle.drain import Step, run_drain
+from moorage.lifecycle.exit_deadline import ExitDeadline
 from moorage.lifecycle.loop_guard import guarded_loop
 from moorage.lifecycle.loop_watch import LOOP, LoopWatch
 from moorage.lifecycle.phase import Lifecycle, Phase
@@ -64,10 +66,6 @@ _THREADS_LOOKED_AT_EVERY_SECONDS: Final = 0.5
 _PORTS: Final = 65536
 _HOP_BYTES: Final = 1024
 _HOP_FIELDS: Final = 4
-_MOST_FLUSH_SECONDS: Final = 3.0
-_MOST_CLOSING_SECONDS: Final = 1.0
-_MOST_LAST_CALLS_SECONDS: Final = 3.0
-_MOST_CANCELLING_SECONDS: Final = 2.0
 
 log = structlog.get_logger("moorage")
 
@@ -85,12 +83,13 @@ class MoorageApp(FastAPI):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None, target: Any = None) -> MoorageApp:
+def create_app(settings: Settings | None = None, target: Any = None, *, owns_process: bool = False) -> MoorageApp:
     """Build the application.
 
     Args:
         settings: `None` reads them from the environment and the configuration file.
         target: an SDK server object; `None` loads what `settings.target` names.
+        owns_process: Whether the process serves nothing else: it is ended when it is not over within the drain's budget.
 
     Raises:
         SettingsError, TargetError: with a message for whoever started the process.
@@ -133,6 +132,7 @@ def create_app(settings: Settings | None = None, target: Any = None) -> MoorageA
     app.state.rotation = Rotation(keys, settings.server.replicas * settings.server.workers, time.monotonic)
     app.state.observer = observer
     app.state.bodies = bodies
+    app.state.owns_process = owns_process
     app.add_api_route("/", _front_page, methods=["GET"], response_model=None, include_in_schema=False)
     telemetry.instrument_fastapi(app)
     return app
@@ -158,35 +158,62 @@ async def _lifespan(app: MoorageApp) -> AsyncGenerator[None, None]:
     telemetry: bootstrap.Telemetry = app.state.telemetry
     asyncio.get_running_loop().set_default_executor(DaemonExecutor())
     _tell_what_is_missing(settings, app.state.keys)
+    exit_deadline = _exit_deadline(settings.drain, telemetry)
+    if app.state.owns_process:
+        exit_deadline.start()
+    admin, running = _admin_port(app), service.running(exit_deadline.around)
+
+    async def drain() -> None:
+        if lifecycle.phase is not Phase.STARTING and lifecycle.begin_drain():
+            await run_drain(drain_steps(service, settings), Budget.of(settings.drain).serving, log)
+
+    watch = LoopWatch(settings.server.loop_blocked_seconds, running=what_runs, lagged=telemetry.instruments.loop_lagged)
+    try:
+        async with _ending_with_the_service(lifecycle):
+            with chain_sigterm(drain, exit_deadline.begin):
+                async with admin, _relay_door(app), running, supervised.Scope() as background:
+                    background.restarted("api-keys", partial(_watch_keys, app.state))
+                    background.restarted("threads", partial(_end_without_threads, service.threads, lifecycle))
+                    with watch:
+                        lifecycle.ready()
+                        host, port = admin.address
+                        log.info("serving.ready", server=service.name, admin=f"{host}:{port}", version=__version__)
+                        exit_deadline.waits_for("calls and connections")
+                        yield
+                        await drain()
+                    lifecycle.stopped()
+    finally:
+        await telemetry.shutdown(Budget.of(settings.drain).flushing)
+        exit_deadline.waits_for("")
+
+
+def _admin_port(app: MoorageApp) -> SideServer:
+    settings: Settings = app.state.settings
+    service: McpService = app.state.service
+    telemetry: bootstrap.Telemetry = app.state.telemetry
     admin_app = AdminApp(
-        lifecycle,
+        app.state.lifecycle,
         lambda _accept: telemetry.render_metrics(),
         about(service.name, service.version),
         HostPolicy(settings.admin.allowed_hosts, addresses=True),
         checks={"threads": service.threads.trouble},
         notes=_notes(app),
     )
-    http = served_protocol(settings.http)
-    admin = SideServer("admin", settings.admin.host, [settings.admin.port], admin_app, share_port=settings.server.workers > 1, http=http)
+    http, shared = served_protocol(settings.http), settings.server.workers > 1
+    return SideServer("admin", settings.admin.host, [settings.admin.port], admin_app, share_port=shared, http=http)
 
-    async def drain() -> None:
-        if lifecycle.begin_drain():
-            await run_drain(drain_steps(service, settings), Budget.of(settings.drain).serving, log)
 
-    watch = LoopWatch(settings.server.loop_blocked_seconds, running=what_runs, lagged=telemetry.instruments.loop_lagged)
-    try:
-        async with _ending_with_the_service(lifecycle), admin, _relay_door(app), service.running(), supervised.Scope() as background:
-            background.restarted("api-keys", partial(_watch_keys, app.state))
-            background.restarted("threads", partial(_end_without_threads, service.threads, lifecycle))
-            with watch, chain_sigterm(drain):
-                lifecycle.ready()
-                host, port = admin.address
-                log.info("serving.ready", server=service.name, admin=f"{host}:{port}", version=__version__)
-                yield
-                await drain()
-            lifecycle.stopped()
-    finally:
-        await telemetry.shutdown(Budget.of(settings.drain).flushing)
+def _exit_deadline(settings: DrainSettings, telemetry: bootstrap.Telemetry) -> ExitDeadline:
+    flushing = Budget.of(settings).flushing
+
+    def flush() -> None:
+        asyncio.run(telemetry.shutdown(flushing))  # a loop of its own: the other one may stand still
+
+    def end() -> None:
+        logs.finish()
+        os._exit(0)
+
+    return ExitDeadline(settings.budget_seconds, flushing, flush, end)
 
 
 @asynccontextmanager
@@ -260,35 +287,6 @@ def _notes(app: FastAPI) -> dict[str, Check]:
         "api-keys": api_keys,
         "sealing-keys": lambda: sealing.fault or rotation.due(),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How the seconds between SIGTERM and exit (`drain.budget_seconds`) are shared out.
-
-    Attributes:
-        serving: For the steps of the drain.
-        finishing: Of these, for calls to finish by themselves.
-        closing: Of the latter, the last ones, in which no call begins any more.
-        cancelling: Of these, for calls that were interrupted.
-        flushing: For telemetry, after the server's last second.
-    """
-
-    serving: float
-    finishing: float
-    closing: float
-    cancelling: float
-    flushing: float
-
-    @classmethod
-    def of(cls, drain: DrainSettings) -> Budget:
-        """Share out; a small budget keeps the proportions of a large one."""
-        whole = drain.budget_seconds
-        flushing = min(_MOST_FLUSH_SECONDS, 0.15 * whole)
-        serving = whole - flushing - min(_MOST_CLOSING_SECONDS, 0.05 * whole)
-        cancelling = min(_MOST_CANCELLING_SECONDS, 0.1 * whole)
-        finishing = max(0.0, serving - drain.settle_seconds - cancelling)
-        return cls(serving, finishing, min(_MOST_LAST_CALLS_SECONDS, 0.25 * finishing), cancelling, flushing)
 
 
 def drain_steps(service: McpService, settings: Settings) -> Sequence[Step]:

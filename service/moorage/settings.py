@@ -606,7 +606,7 @@ class DrainSettings(Section):
 
     budget_seconds: float = setting(
         20.0,
-        "Longest time from SIGTERM to exit.",
+        "Longest time from SIGTERM to exit; what has not ended by then (a lifespan, a thread) is named in the log and left behind.",
         unit="seconds",
         ge=1,
         le=600,

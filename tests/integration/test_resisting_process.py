@@ -72,7 +72,8 @@ async def test_with_a_store_what_can_be_resumed_ends_for_its_next_owner_and_all_
             else:
                 message = answer(response)
                 assert (message["id"], message["error"]["code"]) == (number, -32000), message
-        assert await server.exit_code(within=5) == 0  # a worker that does not end is killed five seconds after its budget
+        assert await server.exit_code(within=5) == 0
+    assert "exit.overdue" not in server.log  # it has ended by itself
 
 
 @pytest.mark.parametrize("entry", ["moorage", "uvicorn"])
@@ -85,7 +86,8 @@ async def test_whatever_a_tool_does_with_its_cancellation_a_drain_answers_its_ca
             message = answer(await call)
             assert (message["id"], message["error"]["code"]) == (number, -32000), message
             assert message["error"]["message"] == "The server is shutting down"
-        assert await server.exit_code(within=5) == 0  # a worker that does not end is killed five seconds after its budget
+        assert await server.exit_code(within=5) == 0
+    assert "exit.overdue" not in server.log  # it has ended by itself
     (unended,) = [event for event in server.events() if event["event"] == "calls.unended"]
     assert (unended["calls"], sorted(unended["names"])) == (len(calls), sorted(NAMES))
 
@@ -103,4 +105,5 @@ async def test_nor_does_it_keep_its_caller_beyond_the_deadline(tmp_path: Path) -
             message = answer(await call)
             assert (message["id"], message["error"]["code"]) == (number, -32001), message
         server.signal()
-        assert await server.exit_code(within=5) == 0  # a worker that does not end is killed five seconds after its budget
+        assert await server.exit_code(within=5) == 0
+    assert "exit.overdue" not in server.log  # it has ended by itself

@@ -30,16 +30,17 @@ _log = structlog.stdlib.get_logger("moorage.lifecycle")
 
 
 @contextmanager
-def chain_sigterm(begin: Callable[[], Awaitable[object]]) -> Generator[None]:
+def chain_sigterm(begin: Callable[[], Awaitable[object]], signalled: Callable[[], object] = lambda: None) -> Generator[None]:
     """Run `begin` on SIGTERM or SIGINT, and the handler found here when it is done.
 
+    `signalled` is called at once with the first of them, within the signal's handler: a loop that is blocked does not hold it up.
     Has to be entered on the event loop's thread. Outside the main thread, where Python delivers no signals, it does nothing.
     After a signal the handlers stay in place, so that another one while the process ends cannot turn exit 0 into a death.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    chain = _Chain(begin, asyncio.get_running_loop())
+    chain = _Chain(begin, signalled, asyncio.get_running_loop())
     previous = chain.install()
     try:
         yield
@@ -50,8 +51,9 @@ def chain_sigterm(begin: Callable[[], Awaitable[object]]) -> Generator[None]:
 
 
 class _Chain:
-    def __init__(self, begin: Callable[[], Awaitable[object]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, begin: Callable[[], Awaitable[object]], signalled: Callable[[], object], loop: asyncio.AbstractEventLoop) -> None:
         self._begin = begin
+        self._tell_signalled = signalled
         self._loop = loop
         self._previous: dict[int, Any] = {}
         self._first: float | None = None
@@ -72,6 +74,7 @@ class _Chain:
         now = self._loop.time()
         if self._first is None:
             self._first = now
+            self._tell_signalled()
             self._schedule(self._start, number)
         elif now - self._first >= _ECHO_SECONDS:
             self._schedule(self._force, number)

@@ -10,8 +10,8 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from sys import getsizeof
@@ -74,6 +74,7 @@ _USER_BYTES: Final = 1024
 """Of one, beside its name and scopes."""
 
 _TEND_EVERY_SECONDS: Final = 1.0
+Lifespan = AbstractAsyncContextManager[Any]
 
 log = structlog.get_logger("moorage.protocol")
 
@@ -149,11 +150,11 @@ class McpService:
         return iter(()) if self._legacy is None else self._legacy.home.sessions()
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None, None]:
-        """Enter the server's lifespan and serve; leaving lets go of every session."""
+    async def running(self, around: Callable[[Lifespan], Lifespan] = lambda lifespan: lifespan) -> AsyncGenerator[None, None]:
+        """Enter the server's lifespan, within what `around` makes of it, and serve; leaving lets go of every session."""
         loop = asyncio.get_running_loop()
         threads, calls = self.threads.running(), self.in_flight.running()
-        async with threads, self.server.lifespan(self.server) as state, calls, Scope() as background:
+        async with threads, around(self.server.lifespan(self.server)) as state, calls, Scope() as background:
             self._modern.start(state, loop.time)
             legacy = self._legacy = self._make_legacy(state, background)
             background.restarted("notices", self._notices.deliver_forever)

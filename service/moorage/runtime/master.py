@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _BLOCKED_LOOP_SECONDS: Final = 60
 """Without a heartbeat for this long a worker is replaced. A start may take as long; in a cluster the liveness probe is faster."""
 _AFTER_THE_DRAIN_SECONDS: Final = 5
+"""A worker ends itself within its budget (`lifecycle.exit_deadline`); this is for one in which no thread can run any more."""
 _MEMORY_FOLDER: Final = "/dev/shm"  # noqa: S108 - gunicorn makes an unlinked file there; a disk could stall the heartbeat
 
 GUNICORN_PARTS: Final[Parts] = {
@@ -111,7 +112,7 @@ class Application(BaseApplication):
         """Build the app; called in the worker."""
         from moorage.app import create_app
 
-        return create_app(self.settings)
+        return create_app(self.settings, owns_process=True)
 
     def run(self) -> None:
         """Serve until a signal ends the service; ends the process, in the master and in every worker.

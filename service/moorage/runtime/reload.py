@@ -79,7 +79,7 @@ def dev_app() -> PlainStart:
     from moorage.app import create_app
 
     try:
-        return PlainStart(create_app(), _say)
+        return PlainStart(create_app(owns_process=True), _say)
     except MoorageError as refusal:
         _say(refusal)
         sys.exit(refusal.exit_code)

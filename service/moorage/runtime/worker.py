@@ -12,19 +12,19 @@ import logging
 import os
 import signal
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from uvicorn_worker import UvicornWorker  # pyright: ignore[reportMissingTypeStubs]
 
 from moorage.edge.http import served_protocol
 from moorage.edge.uvicorn_parts import UVICORN_PARTS
 from moorage.errors import MoorageError
+from moorage.lifecycle.budget import Budget
 from moorage.lifecycle.parts import Parts, require
 from moorage.runtime.loop import SERVING_LOOP
 from moorage.runtime.startup import PlainStart, building
 
 _HEARTBEAT_SECONDS: Final = 1
-_LAST_CONNECTIONS_SECONDS: Final = 1
 
 
 WORKER_PARTS: Final[Parts] = {
@@ -71,13 +71,13 @@ class MoorageWorker(UvicornWorker):
         "server_header": False,
         "proxy_headers": False,
         "timeout_notify": _HEARTBEAT_SECONDS,
-        "timeout_graceful_shutdown": _LAST_CONNECTIONS_SECONDS,
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         logging.getLogger("uvicorn.error").propagate = True
         self.config.http = served_protocol(self.app.settings.http)
+        self.config.timeout_graceful_shutdown = cast("int", Budget.of(self.app.settings.drain).connections)  # asyncio takes parts, too
         self._refusal: MoorageError | None = None
 
     def init_signals(self) -> None:

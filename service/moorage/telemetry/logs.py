@@ -140,6 +140,11 @@ def configure(level: Level, fmt: Format = "auto", stream: TextIO | None = None) 
     _adopt(logging.getLevelNamesMapping()[level.upper()])
 
 
+def finish() -> None:
+    """Wait a moment (a second at most) for whoever reads the log: for a process that ends without the interpreter's own end."""
+    _sink.finish()
+
+
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return the logger of a room, for example `moorage.edge`. It may be created before `configure`, and used after it."""
     return cast(FilteringBoundLogger, structlog.get_logger(name))

@@ -88,6 +88,14 @@ async def test_an_echo_of_the_signal_neither_starts_another_drain_nor_cuts_this_
     assert heard == [signal.SIGINT]
 
 
+async def test_whoever_has_to_know_at_once_is_told_once_and_before_the_loop_turns(first_handler: object) -> None:
+    told: list[str] = []
+    with chain_sigterm(never, lambda: told.append("signalled")):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert told == ["signalled"]
+
+
 async def test_a_second_signal_cuts_the_drain_short(monkeypatch: pytest.MonkeyPatch, heard: list[int], first_handler: object) -> None:
     monkeypatch.setattr(signals, "_ECHO_SECONDS", 0)
     with chain_sigterm(never):

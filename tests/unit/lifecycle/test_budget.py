@@ -2,16 +2,16 @@
 
 import pytest
 
-from moorage.app import Budget
+from moorage.lifecycle.budget import Budget
 from moorage.settings import DrainSettings
 
 
 @pytest.mark.parametrize("seconds", [1, 5, 20, 600])
 def test_every_part_of_the_end_has_its_share_of_the_budget(seconds: float) -> None:
     budget = Budget.of(DrainSettings(budget_seconds=seconds))
-    assert budget.serving + budget.flushing < seconds
+    assert budget.serving + budget.connections + budget.flushing < seconds
     assert budget.finishing + budget.cancelling <= budget.serving
-    assert min(budget.finishing, budget.cancelling, budget.flushing) > 0
+    assert min(budget.finishing, budget.cancelling, budget.connections, budget.flushing) > 0
 
 
 def test_settling_takes_from_the_calls_and_not_from_the_end() -> None:
