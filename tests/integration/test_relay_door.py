@@ -187,6 +187,18 @@ async def test_a_token_serves_for_half_a_minute_and_only_within_the_ring(ann: Pa
     assert (await post(address, foreign.hop(owner, address, "POST", ann.id, BODY))).status == STRANGER
 
 
+async def test_strangers_write_one_line_of_the_log_a_minute_and_are_all_counted(store: Redis, http: httpx.AsyncClient):
+    async with deployed(1, store=store, STORE__PREFIX="quiet", **KEYS) as fleet:
+        address = address_of(fleet[0])
+        for _ in range(30):
+            assert (await post(address, {"host": "localhost"})).status == STRANGER
+        assert (await post(address, {"host": "localhost", HEADER.decode(): "3.x"})).status == STRANGER  # its line comes after all of theirs
+        fleet[0].logged(lambda line: "relay.refused" in line and "unknown_format" in line)
+        written = [(event["reason"], event["left_out"]) for event in fleet[0].events() if event["event"] == "relay.refused"]
+        assert written == [("stranger", 0), ("unknown_format", 0)]
+        assert await gauge(http, fleet[0], "moorage_relay_refusals_total") == 31
+
+
 async def test_a_token_of_another_version_is_refused_in_words(ann: Party, known: Doors):
     owner, address = known.doors[0]
     headers = known.hop(owner, address, "POST", ann.id, BODY)

@@ -19,6 +19,7 @@ import structlog
 
 from moorage.edge.bodies import BodyBudget, BodyRefused, declared_bytes
 from moorage.lifecycle.supervised import is_end_of_task
+from moorage.log_limit import LogLimit
 from moorage.protocol.exchange import BodyStalled, BodyTooLarge, ClientLeft, Header, HttpExchange
 from moorage.protocol.refusals import refuse
 from moorage.security.challenge import INVALID
@@ -68,6 +69,7 @@ class Door:
         self._authenticator = authenticator
         self._bodies = bodies
         self._nonces = Nonces()
+        self._log_limit = LogLimit()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP exchange."""
@@ -127,7 +129,9 @@ class Door:
         """Refuse before anything was done for the request."""
         self._observer.instruments.relay_refused(refusal.value)
         http.observed.reason = "relay_refused"
-        log.warning("relay.refused", reason=refusal.value, client=http.observed.peer, hint=_HINTS.get(refusal, _ANOTHERS_HINT))
+        if (left_out := self._log_limit.due(refusal.value)) is not None:
+            hint = _HINTS.get(refusal, _ANOTHERS_HINT)
+            log.warning("relay.refused", reason=refusal.value, client=http.observed.peer, left_out=left_out, hint=hint)
         await http.respond_error(503 if refusal is Refusal.FULL else 403, INVALID_REQUEST, _WORDS[refusal], headers=[_CLOSE])
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httpcore2 as httpcore
 import structlog
 
+from moorage.log_limit import LogLimit
 from moorage.sessions.hop import HEADER, PROOF, TARGET, Header, returned
 from moorage.store import address as addresses
 
@@ -74,6 +75,7 @@ class Relay:
 
     def __init__(self, hops: Hops, *, connect_seconds: float, silence_seconds: float) -> None:
         self._hops = hops
+        self._log_limit = LogLimit()
         self._timeout = {"connect": connect_seconds, "pool": connect_seconds, "write": silence_seconds, "read": silence_seconds}
         # Streams stay open for hours and are never used again: a pool would look each call up among thousands of them.
         self._calls = httpcore.AsyncConnectionPool(
@@ -91,7 +93,7 @@ class Relay:
         """
         place = addresses.parse(address)
         if place is None:
-            log.warning("relay.no_address", owner=owner, hint="the store names a place that is no host:port: who else writes there?")
+            self._warn("relay.no_address", owner=owner, hint="the store names a place that is no host:port: who else writes there?")
             raise OwnerSilent
         passed = _passed_on(headers, address, trace)
         token, pledge = self._hops.make(owner, address, method, passed, body, principal)
@@ -100,9 +102,7 @@ class Relay:
             async with AsyncExitStack() as hop:
                 response = await self._send(hop, method, place, passed, body)
                 if not pledge.is_kept(response.status, response.headers):
-                    log.warning(
-                        "relay.unproved", owner=owner, status=response.status, hint="not sealed with these keys: who else is there?"
-                    )
+                    self._warn("relay.unproved", owner=owner, status=response.status, hint="not sealed with these keys: who else is there?")
                     raise OwnerSilent
                 if response.status == NOT_THE_OWNER:
                     raise OwnerGone
@@ -113,6 +113,10 @@ class Relay:
             raise OwnerSilent from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             raise OwnerLost from error
+
+    def _warn(self, event: str, **facts: object) -> None:
+        if (left_out := self._log_limit.due(event)) is not None:
+            log.warning(event, **facts, left_out=left_out)
 
     async def _send(
         self, hop: AsyncExitStack, method: str, place: tuple[str, int], headers: list[Header], body: bytes

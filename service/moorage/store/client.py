@@ -24,6 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, OutOfMemoryError, RedisClusterException, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from moorage.log_limit import LogLimit
 from moorage.store.oddities import Oddities
 from moorage.store.outage import StoreFull, StoreUnavailable, Unreadable
 from moorage.store.script import script
@@ -50,8 +51,6 @@ _ODD: Final = re.compile(
 
 _REFUSES: Final = re.compile(r"NOPERM|no permissions? |user executing the script can't")
 """What a store says to a user who may not do something; releases before 7 said it in words of their own within a script."""
-
-_TOLD_EVERY_SECONDS: Final = 60.0
 
 FORMAT: Final = 2
 """Of sessions, their logs and registrations, and owners. 1 had no name, and was not sealed."""
@@ -81,7 +80,7 @@ class Store:
         self.full = False
         self.untried = False
         self.refusal = ""
-        self._told: dict[str, float] = {}
+        self._limit = LogLimit()
         self.oddities = Oddities()
 
     def key(self, kind: str, name: str) -> str:
@@ -143,9 +142,7 @@ class Store:
             raise StoreUnavailable("the store does not answer, or refuses what sessions need")
 
     def _tell(self, event: str, **fields: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._told.get(event, -_TOLD_EVERY_SECONDS) >= _TOLD_EVERY_SECONDS:
-            self._told[event] = now
+        if self._limit.due(event) is not None:
             log.warning(event, **fields)
 
     def _meaning(self, error: BaseException) -> StoreUnavailable | Unreadable:

@@ -12,10 +12,10 @@ from typing import Final
 
 import structlog
 
+from moorage.log_limit import LogLimit
+
 KINDS: Final = ("notice", "session", "owner", "registration", "subscription", "event", "ring")
 """Labels of the count: what was to be read."""
-
-_TOLD_EVERY_SECONDS: Final = 60.0
 
 log = structlog.get_logger("moorage.store")
 
@@ -28,14 +28,11 @@ class Oddities:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._told: dict[str, float] = {}
+        self._limit = LogLimit(clock)
         self.counts: dict[str, int] = dict.fromkeys(KINDS, 0)
 
     def skip(self, kind: str, reason: str) -> None:
         """Count one of `KINDS`; `reason` is for the log and must quote nothing that was read."""
         self.counts[kind] += 1
-        now = self._clock()
-        if now - self._told.get(kind, -_TOLD_EVERY_SECONDS) >= _TOLD_EVERY_SECONDS:
-            self._told[kind] = now
+        if self._limit.due(kind) is not None:
             log.warning("store.unreadable", what=kind, reason=reason, skipped=self.counts[kind])
