@@ -20,6 +20,7 @@ from moorage.edge.http import served_protocol
 from moorage.edge.uvicorn_parts import UVICORN_PARTS
 from moorage.errors import MoorageError
 from moorage.lifecycle.budget import Budget
+from moorage.lifecycle.descriptors import Descriptors
 from moorage.lifecycle.parts import Parts, require
 from moorage.runtime.loop import SERVING_LOOP
 from moorage.runtime.startup import PlainStart, building
@@ -79,6 +80,7 @@ class MoorageWorker(UvicornWorker):
         self.config.http = served_protocol(self.app.settings.http)
         self.config.timeout_graceful_shutdown = cast("int", Budget.of(self.app.settings.drain).connections)  # asyncio takes parts, too
         self._refusal: MoorageError | None = None
+        self._descriptors = Descriptors()
 
     def init_signals(self) -> None:
         """Leave SIGTERM and SIGINT to uvicorn and the lifespan; a terminal's hang-up is for the master."""
@@ -108,8 +110,9 @@ class MoorageWorker(UvicornWorker):
             raise
 
     async def callback_notify(self) -> None:
-        """Say that the loop turns; without a master, end as on SIGTERM."""
+        """Say that the loop turns, and that no file can be opened any more; without a master, end as on SIGTERM."""
         await super().callback_notify()
+        self._descriptors.look()
         if os.getppid() != self.ppid:
             signal.raise_signal(signal.SIGTERM)
 
