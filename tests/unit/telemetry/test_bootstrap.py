@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import anyio
@@ -21,6 +23,7 @@ import moorage
 from moorage.errors import SettingsError
 from moorage.settings import TelemetrySettings
 from moorage.telemetry import bootstrap
+from tests.logged import logged
 
 SOURCE = Path(moorage.__file__).parent
 DEAD = "http://127.0.0.1:9"  # nobody listens on discard
@@ -191,3 +194,23 @@ async def test_shutdown_returns_in_time_twice_and_with_a_failing_exporter() -> N
     with anyio.fail_after(5):
         await telemetry.shutdown(3)
         await telemetry.shutdown(3)
+
+
+async def test_whoever_shuts_down_second_waits_for_the_flush_of_the_first() -> None:
+    telemetry, begun, release = start(), threading.Event(), threading.Event()
+
+    def send() -> None:
+        begun.set()
+        release.wait(30)
+
+    telemetry._shutdowns.append(send)
+    first = asyncio.create_task(telemetry.shutdown(30))
+    await asyncio.to_thread(begun.wait, 30)
+    with logged() as lines:
+        await asyncio.to_thread(lambda: asyncio.run(telemetry.shutdown(0)))  # as the exit deadline does, on a loop of its own
+    assert [line["event"] for line in lines] == ["telemetry.flush_late"]
+    release.set()
+    with anyio.fail_after(30), logged() as lines:
+        await first
+        await telemetry.shutdown(0.001)
+    assert lines == []

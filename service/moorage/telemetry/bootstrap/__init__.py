@@ -12,8 +12,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, propagate, trace
@@ -105,6 +105,8 @@ class Telemetry:
     instruments: Instruments
     _metrics_text: OpenMetricsReader | None
     _shutdowns: list[Callable[[], object]]
+    _flushes: list[Future[None]] = field(default_factory=list[Future[None]])
+    _begins: threading.Lock = field(default_factory=threading.Lock)
 
     def render_metrics(self) -> tuple[str, bytes]:
         """Return content type and OpenMetrics text. Takes milliseconds, does no I/O."""
@@ -126,15 +128,23 @@ class Telemetry:
             app.middleware_stack = app.build_middleware_stack()
 
     async def shutdown(self, timeout_seconds: float) -> None:
-        """Send what has not been sent, for at most this long. What a collector does not take by then is lost."""
-        loop = asyncio.get_running_loop()
-        done: list[asyncio.Future[None]] = [loop.create_future() for _ in self._shutdowns]
-        for stop, future in zip(self._shutdowns, done, strict=True):
-            threading.Thread(target=_flush, args=(stop, loop, future), name="telemetry-flush", daemon=True).start()
-        self._shutdowns = []
-        late = (await asyncio.wait(done, timeout=timeout_seconds))[1] if done else ()
+        """Send what has not been sent, for at most this long. What a collector does not take by then is lost.
+
+        The lifespan calls it, and where that is late the exit deadline on a thread and loop of its own. The second waits for what the
+        first has begun: if it did not, the process would end under it.
+        """
+        flushes = [asyncio.wrap_future(flush) for flush in self._begin_flushes()]
+        late = (await asyncio.wait(flushes, timeout=timeout_seconds))[1] if flushes else ()
         if late:
             _log.warning("telemetry.flush_late", seconds=timeout_seconds)
+
+    def _begin_flushes(self) -> list[Future[None]]:
+        with self._begins:
+            for stop in self._shutdowns:
+                self._flushes.append(flush := Future())
+                threading.Thread(target=_flush, args=(stop, flush), name="telemetry-flush", daemon=True).start()
+            self._shutdowns.clear()
+            return self._flushes
 
 
 def start(
@@ -216,18 +226,12 @@ def _set_global(telemetry: Telemetry) -> None:
         propagate.set_global_textmap(TraceContextTextMapPropagator())
 
 
-def _flush(stop: Callable[[], object], loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
+def _flush(stop: Callable[[], object], ended: Future[None]) -> None:
     try:
         stop()
     except Exception as failure:  # boundary: protects the exit of the process from whatever an exporter does
         _log.warning("telemetry.flush_failed", error=type(failure).__name__)
-    with suppress(RuntimeError):  # the loop may be gone: nobody waits any more
-        loop.call_soon_threadsafe(_resolve, done)
-
-
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
+    ended.set_result(None)
 
 
 def _hide_query(span: Span, scope: dict[str, Any]) -> None:
