@@ -296,8 +296,8 @@ def drain_steps(service: McpService, settings: Settings) -> Sequence[Step]:
         Step("settle", lambda: asyncio.sleep(settings.drain.settle_seconds)),
         Step("refuse-sessions", _awaitable(service.refuse_sessions)),
         Step("end-streams", service.end_streams),
-        Step("finish-calls", service.finish_calls, budget=budget.finishing - budget.closing),
-        Step("finish-last-calls", service.finish_last_calls, budget=budget.closing),
+        Step("finish-calls", service.finish_calls, budget=budget.finishing - budget.last_calls),
+        Step("finish-last-calls", service.finish_last_calls, budget=budget.last_calls),
         Step("cancel-calls", service.cancel_calls, budget=budget.cancelling),
     )
 

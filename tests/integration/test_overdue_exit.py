@@ -30,6 +30,7 @@ async def life(_server):
 mcp = MCPServer("lingering", lifespan=life)
 """
 MARK: Final = 'pathlib.Path(__file__).with_suffix(".begun").touch()'
+# Nobody waits this long: it stands for code of the user's that never ends, and the process that runs it is ended.
 HANGS: Final = {"waits": "await asyncio.sleep(1000)", "blocks the loop": "time.sleep(1000)"}
 
 

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from moorage.settings import DrainSettings
 
 _MOST_FLUSH_SECONDS: Final = 3.0
-_MOST_CLOSING_SECONDS: Final = 1.5
+_MOST_AFTER_DRAIN_SECONDS: Final = 1.5
+"""Between the drain's steps and the flush: for connections that outlive the drain, the admin port and the lifespan's shutdown."""
 _MOST_CONNECTIONS_SECONDS: Final = 1.0
 _MOST_LAST_CALLS_SECONDS: Final = 3.0
 _MOST_CANCELLING_SECONDS: Final = 2.0
@@ -22,7 +23,7 @@ class Budget:
     Attributes:
         serving: For the steps of the drain.
         finishing: Of these, for calls to finish by themselves.
-        closing: Of the latter, the last ones, in which no call begins any more.
+        last_calls: Of the latter, the last ones, in which no call begins any more.
         cancelling: Of these, for calls that were interrupted.
         connections: For connections that outlive the drain. What is then left of the whole is for the server's own steps.
         flushing: For telemetry, at the end.
@@ -30,7 +31,7 @@ class Budget:
 
     serving: float
     finishing: float
-    closing: float
+    last_calls: float
     cancelling: float
     connections: float
     flushing: float
@@ -40,7 +41,7 @@ class Budget:
         """Share out; a small budget keeps the proportions of a large one."""
         whole = drain.budget_seconds
         flushing = min(_MOST_FLUSH_SECONDS, 0.15 * whole)
-        serving = whole - flushing - min(_MOST_CLOSING_SECONDS, 0.25 * whole)
+        serving = whole - flushing - min(_MOST_AFTER_DRAIN_SECONDS, 0.25 * whole)
         cancelling = min(_MOST_CANCELLING_SECONDS, 0.1 * whole)
         connections = min(_MOST_CONNECTIONS_SECONDS, 0.1 * whole)
         finishing = max(0.0, serving - drain.settle_seconds - cancelling)

@@ -64,6 +64,9 @@ if TYPE_CHECKING:
     from moorage.store.sessions import Owned
     from moorage.telemetry.instruments import Instruments
 
+Lifespan = AbstractAsyncContextManager[Any]
+"""Of a server; it yields what the server chooses."""
+
 SDK_VERSION: Final = version("mcp")
 NO_STORE_HINT: Final = (
     "more than one replica and no shared store: calls work on each, but questions to the client, GET streams and resumption only by chance"
@@ -74,7 +77,6 @@ _USER_BYTES: Final = 1024
 """Of one, beside its name and scopes."""
 
 _TEND_EVERY_SECONDS: Final = 1.0
-Lifespan = AbstractAsyncContextManager[Any]
 
 log = structlog.get_logger("moorage.protocol")
 
