@@ -17,6 +17,7 @@ from moorage.security.keyring import SealingKeys
 from moorage.security.principal import Principal
 from moorage.sessions.hop import HEADER, PROOF, PURPOSE, TARGET, Hops, Received
 from moorage.sessions.relay import Answer, OwnerGone, OwnerLost, OwnerSilent, Relay
+from tests.logged import logged
 from tests.services import free_ports
 
 pytestmark = pytest.mark.anyio
@@ -345,6 +346,15 @@ async def test_whoever_does_not_know_our_keys_says_nothing_whatever_it_answers(
             await whole(relay, there.address, method)
     assert [(call.args, call.kwargs["status"]) for call in log.calls] == [(("relay.unproved",), status)]
     assert len(there.requests) == 1, "no redirect is followed, and nothing sent twice"
+
+
+async def test_what_is_answered_in_an_owners_place_is_one_warning_a_minute_and_kind(relay: Relay):
+    async with owner(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), proves=False) as there:
+        with logged() as lines:
+            for address in (there.address, "nowhere") * 3:
+                with pytest.raises(OwnerSilent):
+                    await whole(relay, address)
+    assert [line["event"] for line in lines] == ["relay.unproved", "relay.no_address"]
 
 
 async def test_the_body_of_a_stranger_is_not_waited_for(relay: Relay):

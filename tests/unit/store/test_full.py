@@ -10,6 +10,7 @@ import pytest
 from moorage.store.outage import StoreFull
 from moorage.store.sessions import Absent, Owned
 from moorage.streams.position import Position, recoverable
+from tests.logged import logged
 from tests.services import Redis
 from tests.unit.store.access import Member, Place, append, event, last, opens
 from tests.unit.store.members import Join
@@ -66,6 +67,16 @@ async def test_in_a_full_store_no_session_begins_and_that_is_said(join: Join, pl
         assert a.store.full
     await a.create("new")
     assert not a.store.full
+
+
+async def test_that_the_store_is_full_is_one_line_a_minute_however_many_meet_it(join: Join, place: Place):
+    a = await join()
+    async with full(place):
+        with logged() as lines:
+            for number in range(20):
+                with pytest.raises(StoreFull):
+                    await a.create(f"new{number}")
+    assert [line["event"] for line in lines] == ["store.full"]
 
 
 async def test_events_that_a_full_store_does_not_take_have_offsets_and_nobody_resumes_before_them(join: Join, place: Place):
