@@ -64,8 +64,7 @@ if TYPE_CHECKING:
     from moorage.store.sessions import Owned
     from moorage.telemetry.instruments import Instruments
 
-Lifespan = AbstractAsyncContextManager[Any]
-"""Of a server; it yields what the server chooses."""
+Lifespan = AbstractAsyncContextManager[Any]  # of a server; it yields what the server chooses
 
 SDK_VERSION: Final = version("mcp")
 NO_STORE_HINT: Final = (
