@@ -117,13 +117,12 @@ class Call:
         """Send a notification on this call's response; dropped in JSON mode and after the call."""
         if method == "notifications/progress":
             self.renewed = asyncio.get_running_loop().time()
+        if self.streams and not self.closed:
+            message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+            if params is not None:
+                message["params"] = dict(params)
+            await self.emit(message)
         await let_others()
-        if not self.streams or self.closed:
-            return
-        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
-        if params is not None:
-            message["params"] = dict(params)
-        await self.emit(message)
 
     async def emit(self, message: Mapping[str, Any]) -> None:
         """Send one JSON-RPC message on this call's response."""

@@ -217,11 +217,11 @@ class Session:
 
     async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Send a notification on the GET stream; to a client that never opened one it is dropped, as the protocol allows."""
-        await let_others()
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         if params is not None:
             message["params"] = dict(params)
         await self.emit(message)
+        await let_others()
 
     async def send_raw_request(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> dict[str, Any]:
         """Ask the client on the GET stream.

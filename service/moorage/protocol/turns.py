@@ -17,6 +17,9 @@ _notices: Final = count(1)
 
 
 async def let_others() -> None:
-    """Count a notice, and wait for one turn of the loop where it is time for it."""
+    """Count a notice that was sent, and wait for one turn of the loop where it is time for it.
+
+    After it was sent: several tasks of one tool would overtake each other otherwise.
+    """
     if next(_notices) % NOTICES_A_TURN == 0:
         await asyncio.sleep(0)

@@ -150,6 +150,15 @@ def _tools(server: MCPServer[Any], harbour: Harbour) -> None:
         return turns
 
     @server.tool()
+    async def chorus(kind: str, voices: int, ctx: Context[Any, Any]) -> str:
+        """Say something from several tasks at once, each its number."""
+        with warnings.catch_warnings(action="ignore"):
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(voices):
+                    tasks.create_task(ctx.info(str(number)) if kind == "log" else ctx.report_progress(number, voices))
+        return "sung"
+
+    @server.tool()
     async def hasty(ctx: Context[Any, Any]) -> str:
         harbour.background = asyncio.create_task(ctx.report_progress(1, 2))
         await asyncio.sleep(0)

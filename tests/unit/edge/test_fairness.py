@@ -15,6 +15,12 @@ pytestmark = pytest.mark.anyio
 NOTICES = 1000
 
 
+def notices(exchange: Exchange) -> list[dict[str, Any]]:
+    """What a call said before its answer."""
+    messages = [json.loads(line.removeprefix("data: ")) for line in exchange.body.decode().splitlines() if line.startswith("data: {")]
+    return [message for message in messages if "method" in message]
+
+
 def result(exchange: Exchange) -> dict[str, Any]:
     """What a call was answered with, on a stream or as one document."""
     *_, last = [line for line in exchange.body.decode().splitlines() if line.startswith(("data: {", "{"))]
@@ -43,3 +49,17 @@ async def test_a_tool_that_says_much_lets_others_have_their_turns(
         exchange = harbour.legacy(session, {"id": 1, "method": "tools/call", "params": params})
     await exchange.finished()
     assert int(result(exchange)["content"][0]["text"]) >= NOTICES // 50
+
+
+@pytest.mark.parametrize(("era", "kind"), [("modern", "log"), ("modern", "progress"), ("legacy", "log"), ("legacy", "progress")])
+async def test_what_several_tasks_of_a_tool_say_is_sent_in_the_order_in_which_they_said_it(era: str, kind: str, start: Start) -> None:
+    harbour = await start()
+    params: dict[str, Any] = {"name": "chorus", "arguments": {"kind": kind, "voices": NOTICES}}
+    if era == "modern":
+        exchange = harbour.modern(**params, _meta={**META, "io.modelcontextprotocol/logLevel": "info"})
+    else:
+        session = header(await harbour.session(), "mcp-session-id") or ""
+        exchange = harbour.legacy(session, {"id": 1, "method": "tools/call", "params": {**params, "_meta": {"progressToken": 1}}})
+    await exchange.finished()
+    said = [notice["params"] for notice in notices(exchange)]
+    assert [int(notice["data"] if kind == "log" else notice["progress"]) for notice in said] == list(range(NOTICES))
