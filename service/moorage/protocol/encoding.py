@@ -3,8 +3,8 @@
 One decode and one encode a request, and both exact: `msgspec` and pydantic read (orjson turns integers beyond 64 bit into floats without
 a word), orjson writes, and what orjson cannot write goes through the standard library. NaN and infinities are written as
 `null`, because they are not JSON (RFC 8259, section 6), and half a surrogate pair as U+FFFD, because UTF-8 has no form for it.
-What has no form in JSON at all (too deep, circular, bytes, a set, ...) raises `Unwritable`, and nothing else is raised: it is the error of
-the call whose tool made it.
+What has no form in JSON at all (too deep, circular, bytes, a set, ...), or too many values, raises `Unwritable`, and nothing else is
+raised: it is the error of the call whose tool made it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from typing import Any, Final, cast
 
 import msgspec
@@ -22,12 +23,16 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, ErrorData
 
 from moorage.lifecycle.heap import collector_at_rest
+from moorage.protocol.bounds import BodyBounds
 
 PING: Final = b": ping\r\n\r\n"
 """An SSE comment: keeps proxies from cutting an idle stream, and no client sees it."""
 
 MAX_WRITTEN_DEPTH: Final = 250
 """Levels of arrays and objects in a message that is written: orjson and pydantic end at 254, and most readers at 200 to 1,000."""
+
+MAX_WRITTEN_VALUES: Final = 250_000
+"""Members of all arrays and objects of a message that is written: few take so many, and their reader's loop stands still as ours does."""
 
 _MAX_PLAIN_DEPTH: Final = 64
 _MAX_NAMED: Final = 120
@@ -37,6 +42,7 @@ _UNKNOWN_TYPE: Final = re.compile(r"Unable to serialize unknown type: <(?:class|
 """How pydantic-core begins; it has no other way to tell."""
 
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+_WRITTEN_BOUNDS: Final = BodyBounds(sys.maxsize, MAX_WRITTEN_VALUES)  # what is nested too deep is known by now
 log = structlog.get_logger("moorage.protocol")
 _decode = msgspec.json.Decoder().decode
 
@@ -86,9 +92,21 @@ def encode(message: Any) -> bytes:
         Unwritable: what of it, and where, has no form in JSON.
     """
     try:
-        return orjson.dumps(message, option=_OPTIONS)
+        written = orjson.dumps(message, option=_OPTIONS)
     except TypeError:  # integers beyond 64 bit, lone surrogates, keys that are not text, nesting, or something that is none of JSON's types
-        return _encode_slowly(message)
+        written = _encode_slowly(message)
+    require_few_values(written)
+    return written
+
+
+def require_few_values(written: bytes) -> None:
+    """Look at what is about to leave, one JSON message with or without its SSE frame.
+
+    Raises:
+        Unwritable: it has more than `MAX_WRITTEN_VALUES`.
+    """
+    if len(written) > MAX_WRITTEN_VALUES and _WRITTEN_BOUNDS.refusal(written) is not None:
+        raise Unwritable(f"more than {MAX_WRITTEN_VALUES} values")
 
 
 def encode_answer(answer: dict[str, Any]) -> bytes:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -33,22 +31,18 @@ from moorage.protocol.accept import Accepts
 from moorage.protocol.boundary import answer_failed, answerable
 from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.call import Call, InFlight
-from moorage.protocol.encoding import Unwritable, unwritable
-from moorage.protocol.exchange import REFUSAL_KEY, HttpExchange
+from moorage.protocol.endpoint_response import EndpointResponse, endpoint_fault
+from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.hot import HotTools
 from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
 from moorage.protocol.modern_call import ModernCall, ReplayedCall, bounded_id, failed, respond, shutting_down
 from moorage.protocol.observation import Observed, outcome_of
-from moorage.protocol.refusals import CLOSING, Refusal, refuse, with_refusal
+from moorage.protocol.refusals import CLOSING, Refusal, refuse
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel.server import Server
-    from starlette.types import Message
 
 _LISTEN: Final = "subscriptions/listen"
-
-_SURROGATES: Final = re.compile(rb"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(\\ud[89a-f][0-9a-f]{2})")
-"""An escaped backslash, an escaped pair, or (the group) an escaped half of one, as `json.dumps` writes them."""
 
 log = structlog.get_logger("moorage.protocol")
 
@@ -226,10 +220,10 @@ class ModernEndpoint:
         rest_collector_this_turn()  # what the endpoint decodes, it decodes before it first waits
         try:
             await sdk.handle_modern_request(
-                self._server, None, self._json_responses, self._lifespan_state, scope, http.replay_body(), partial(_send_text, http)
+                self._server, None, self._json_responses, self._lifespan_state, scope, http.replay_body(), EndpointResponse(http).send
             )
         except Exception as error:  # boundary: only what the endpoint cannot write is known here
-            fault = _encoding_fault(error)
+            fault = endpoint_fault(error)
             if fault is None:
                 raise
             request_id = _id_as_the_sdk_reads_it(http.body)
@@ -241,27 +235,6 @@ class ModernEndpoint:
     def _acceptable(self, accept: bytes | None) -> bool:
         json_ok, sse_ok = self._accepts(accept)
         return json_ok and (self._json_responses or sse_ok)
-
-
-async def _send_text(http: HttpExchange, message: Message) -> None:
-    """Send on what the SDK's endpoint sends, but a refusal with its status, and U+FFFD for half a surrogate pair.
-
-    The endpoint knows no status of ours, and writes a half's escape, which no strict reader takes.
-    """
-    if message["type"] == "http.response.start" and (refusal := http.scope.get(REFUSAL_KEY)) is not None:
-        message = with_refusal(message, refusal)
-    if b"\\ud" in message.get("body", b""):
-        message = {**message, "body": _SURROGATES.sub(lambda found: b"\\ufffd" if found[1] else found[0], message["body"])}
-    await http.send(message)
-
-
-def _encoding_fault(error: Exception) -> Unwritable | None:
-    """What an exception says of an answer that the SDK's endpoint could not write; None for any other."""
-    if isinstance(error, ExceptionGroup):  # of the task group in which the endpoint writes
-        inner = cast("ExceptionGroup[Exception]", error).exceptions
-        return _encoding_fault(inner[0]) if len(inner) == 1 else None
-    # What a handler raises is answered inside of the endpoint: these can only be its encoder's.
-    return unwritable(error, "the answer") if isinstance(error, ValueError | TypeError | RecursionError) else None
 
 
 class _Envelope(msgspec.Struct):
