@@ -33,6 +33,9 @@ ENDLESS = 24
 ENTRIES = 1000
 MANY = 900
 HANGING = 100
+HANG_SECONDS = 3
+"""What waits in a session goes on without its client: up to four turns of so long pass before nothing is left."""
+
 FIRST_WAVE_SECONDS = 4
 MOST_ENDLESS_BYTES = 16 * 2**20
 """What one connection may be let send after its answer: 64 KiB that are read, 8 MiB that are thrown away so that an ordinary client gets
@@ -140,15 +143,15 @@ async def slow_writers(run: Run, attacker: Attacker) -> AsyncGenerator[None, Non
 
 @asynccontextmanager
 async def hanging_tools(run: Run, attacker: Attacker) -> AsyncGenerator[None, None]:
-    """Plain functions that hold their threads far beyond the deadline of their calls, and more of them than there are threads."""
+    """Plain functions that hold their threads, whose clients leave meanwhile, and more of them than there are threads."""
     session = await attacker.session()
-    headers, body = attacker.modern("hang", seconds=6)
+    headers, body = attacker.modern("hang", seconds=HANG_SECONDS)
 
     async def go(number: int) -> None:
         if number % 2:
             await attacker.held("POST", headers, body)
         else:
-            await attacker.held("POST", session, {**attacker.legacy("hang", seconds=6), "id": f"{number}"})
+            await attacker.held("POST", session, {**attacker.legacy("hang", seconds=HANG_SECONDS), "id": f"{number}"})
 
     async with at_once(HANGING, go):
         await asyncio.sleep(FIRST_WAVE_SECONDS)
