@@ -82,8 +82,11 @@ class SessionCall(Call):
 
     @property
     def carries(self) -> bool:
-        """Whether somebody reads this call's stream: who brought the call, or who came back for it."""
-        return not self.client_gone or (self.feed is not None and self.feed.reader is not None)
+        """Whether somebody reads this call's stream: who brought the call, or who came back for it; nobody once the call has its answer.
+
+        A task that the tool left behind, or its shielded clean-up, may still wait for what it asked before.
+        """
+        return not self.closed and (not self.client_gone or (self.feed is not None and self.feed.reader is not None))
 
     @property
     def resumable(self) -> bool:

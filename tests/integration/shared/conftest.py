@@ -43,6 +43,7 @@ class Replica:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     runs: Counter[str] = field(default_factory=Counter[str])
     failures: list[str] = field(default_factory=list[str])
+    left_behind: asyncio.Task[str] | None = None
 
     @property
     def service(self) -> McpService:
@@ -192,6 +193,13 @@ def _tools(server: MCPServer[Any], replica: Replica) -> None:
             replica.failures.append(str(error))
             return "unanswered"
         return "answered"
+
+    @server.tool()
+    async def leaves_asking(ctx: Context[Any, Any]) -> str:
+        replica.left_behind = asyncio.create_task(asks(ctx))
+        while not replica.service.budgets.questions.total:
+            await asyncio.sleep(0)
+        return "left"
 
     @server.tool()
     async def reports(ctx: Context[Any, Any]) -> str:

@@ -1,6 +1,8 @@
-"""A reply that comes when nobody waits for it any more is taken; one to what nobody asked is refused."""
+"""Questions that outlive their call end, and replies that nobody waits for are taken; one to what nobody asked is refused."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 
@@ -30,3 +32,20 @@ async def test_a_reply_to_what_an_earlier_owner_asked_is_taken_and_one_to_what_n
 
     assert (owned_by_second, late.status) == (1, 202)
     assert (stranger.status, other.status) == (202, 400)  # how many an earlier owner asked is not known; none comes from the future
+
+
+async def test_a_question_whose_call_has_its_answer_ends_after_the_gap_and_its_session_is_idle(start: Start):
+    replica = await start()
+    session = await replica.begin()
+    call = replica.call(session, "leaves_asking")
+    await call.finished()
+    [living] = replica.service._sessions()
+    now = asyncio.get_running_loop().time()
+    living.end_unheard_questions(now)
+    living.end_unheard_questions(now + 59)
+    assert (replica.service.budgets.questions.total, living.idle) == (1, False)
+    living.end_unheard_questions(now + 61)
+    assert replica.left_behind is not None
+    await asyncio.wait_for(replica.left_behind, 10)
+    assert "No stream of the client could carry the question for 60 seconds" in replica.failures[0]
+    assert (replica.service.budgets.questions.total, living.idle) == (0, True)

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio
 import pytest
 from mcp.server.mcpserver import Context, MCPServer
 from pydantic import BaseModel
@@ -43,7 +44,7 @@ class Harbour:
     app: MoorageApp
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
-    background: asyncio.Task[None] | None = None
+    background: asyncio.Task[Any] | None = None
 
     def open(self, method: str = "POST", headers: Mapping[str, str | None] | None = None, body: Any = b"", *more: bytes) -> Exchange:
         """Begin one exchange."""
@@ -174,6 +175,24 @@ def _tools(server: MCPServer[Any], harbour: Harbour) -> None:
     async def berth(ctx: Context[Any, Any]) -> str:
         answer = await ctx.elicit("Which ship?", Ship)
         return answer.data.name if answer.action == "accept" else answer.action
+
+    @server.tool()
+    async def berth_later(ctx: Context[Any, Any]) -> str:
+        """Ask in a task that outlives the call."""
+        harbour.background = asyncio.create_task(ctx.elicit("Which ship?", Ship))
+        await harbour.release.wait()
+        return "asked"
+
+    @server.tool()
+    async def berth_at_last(ctx: Context[Any, Any]) -> str:
+        """Ask in a clean-up that no cancellation reaches."""
+        try:
+            await harbour.release.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                asked = harbour.background = asyncio.create_task(ctx.elicit("Which ship?", Ship))
+                await asyncio.wait({asked})
+        return "asked"
 
     @server.tool()
     async def announce(times: int, ctx: Context[Any, Any]) -> str:

@@ -263,6 +263,28 @@ async def test_a_question_whose_stream_is_read_waits_longer_than_the_gap(start: 
     assert (await sse(asking))["id"] == 1
 
 
+@pytest.mark.parametrize("tool", ["berth_later", "berth_at_last"])
+async def test_a_question_whose_call_has_its_answer_ends_after_the_gap(start: Start, tool: str) -> None:
+    harbour = await start(sessions={"question_gap_seconds": 60}, calls={"deadline_seconds": 1})
+    session, questions = await begun(harbour), harbour.app.state.service.budgets.questions
+    asking = harbour.legacy(session, call(tool))
+    await until(lambda: questions.total == 1)
+    if tool == "berth_later":
+        harbour.release.set()
+    await until(lambda: b'"id":1,' in asking.body)
+    legacy = harbour.app.state.service._the_legacy
+    [living] = legacy.home.sessions()
+    living.end_unheard_questions(legacy.home.clock())
+    living.end_unheard_questions(legacy.home.clock() + 59)
+    assert questions.total == 1
+    living.end_unheard_questions(legacy.home.clock() + 61)
+    assert harbour.background is not None
+    await until(harbour.background.done)
+    assert "No stream of the client could carry the question for 60 seconds" in str(harbour.background.exception())
+    assert questions.total == 0
+    await until(lambda: living.idle)
+
+
 async def test_questions_are_bounded_and_the_tool_that_asks_one_more_gets_an_error(start: Start) -> None:
     harbour = await start(sessions={"max_questions": 1})
     session = await begun(harbour)
