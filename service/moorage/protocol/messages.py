@@ -58,7 +58,7 @@ def classify(decoded: Any) -> Message:
         return MalformedMessage("The body must be one JSON-RPC message, as a JSON object")
     message = cast("dict[str, Any]", decoded)
     if "id" in message and not is_bounded_id(message["id"]):
-        return MalformedMessage(f"id must be a string or an integer of at most {MAX_ID_LENGTH} characters")
+        return MalformedMessage(f"id must be a string of at most {MAX_ID_LENGTH} characters or an integer of 64 bits")
     request_id = cast("str | int | None", message.get("id"))
     if message.get("jsonrpc") != "2.0":
         return MalformedMessage('jsonrpc must be "2.0"', request_id)
