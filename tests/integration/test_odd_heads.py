@@ -46,6 +46,10 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "target": (b"{method} {path}?" + b"a" * 9000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n", 414),
     "absolute target": (b"{method} http://elsewhere.example{path} HTTP/1.1\r\nhost: localhost\r\n\r\n", 421),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    **{
+        f"HTTP/{version}": (b"{method} {path} HTTP/%b\r\nhost: localhost\r\n\r\n" % version.encode(), 400)
+        for version in ("2.0", "0.9", "1.2", "3.0", "9.9", "1.10", "11")
+    },
     "half a head": (b"{method} {path} HTTP/1.1\r\nhost: local", 408),
     **{
         name: (b"{method} {path} HTTP/1.1\r\nhost: localhost\r\n" + field + b"\r\n\r\n", status)

@@ -31,6 +31,7 @@ of the server's; clients that pipeline at all send a handful."""
 
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 _BETWEEN_FIELDS: Final = 4  # bytes: colon, space, line end
+_VERSIONS: Final = ("1.1", "1.0")
 _NO_HEAD: Final = b"<no head is being read>"  # stands in `url`, which uvicorn empties when a head begins
 
 _log = logs.get_logger("moorage.http")
@@ -185,6 +186,10 @@ class BoundedProtocol(Pipelined):
         self.expect_100_continue = self.expect_100_continue or name == b"expect"
 
     def _judge_head(self) -> None:
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            self._verdict = (HTTPStatus.BAD_REQUEST, f"HTTP/{version} is not spoken here, only its versions 1.0 and 1.1")
+            raise _Refused
         if self.url[:1] != b"/" and names_another_host(self.url, self.headers):
             self._verdict = (HTTPStatus.MISDIRECTED_REQUEST, "the request target names another host than the Host field")
             raise _Refused

@@ -75,7 +75,7 @@ def recognise(body: bytes, headers: Mapping[bytes, bytes]) -> Inbound | None:
 
 
 def is_bounded_id(value: object) -> bool:
-    """Whether a JSON-RPC id is a string short enough to be echoed or an integer of 64 bits (a boolean is neither), which orjson can write."""
+    """Whether a JSON-RPC id is a string short enough to be echoed, or an integer of 64 bits, which orjson can write; no boolean."""
     if type(value) is str:
         return len(value) <= MAX_ID_LENGTH
     return type(value) is int and -(1 << 63) <= value < (1 << 64)

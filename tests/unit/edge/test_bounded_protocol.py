@@ -179,10 +179,28 @@ async def test_what_is_not_well_formed_is_refused_in_words(small: Served, sent: 
     assert small.app.requests == []
 
 
-@pytest.mark.parametrize("sent", [get("x-a: \xe9"), b"GET /\r\n\r\n", b"GET / HTTP/0.9\r\nhost: x\r\n\r\n"])
-async def test_what_is_odd_and_cannot_be_misread_is_served(small: Served, sent: bytes) -> None:
+@pytest.mark.parametrize(("line", "version"), [("GET /", "0.9"), ("GET / HTTP/0.9", "0.9"), ("GET / HTTP/2.0", "2.0")])
+async def test_another_version_of_http_is_refused_by_its_name(small: Served, line: str, version: str) -> None:
     async with small.connect() as peer:
-        await peer.send(sent)
+        await peer.send(f"{line}\r\nhost: x\r\n\r\n".encode())
+        status, headers, words = await peer.response()
+        assert (status, headers["connection"]) == (400, "close")
+        assert f"HTTP/{version} is not spoken here, only its versions 1.0 and 1.1" in words.decode()
+        assert await peer.ended()
+    assert small.app.requests == []
+
+
+async def test_behind_another_request_another_version_of_http_is_not_served(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(get() + b"GET / HTTP/2.0\r\nhost: x\r\n\r\n")
+        assert (await peer.response())[0] == 200
+        assert await peer.ended()
+    assert len(small.app.requests) == 1
+
+
+async def test_what_is_odd_and_cannot_be_misread_is_served(small: Served) -> None:
+    async with small.connect() as peer:
+        await peer.send(get("x-a: \xe9"))
         assert (await peer.response())[0] == 200
 
 
