@@ -82,6 +82,8 @@ async def test_nothing_is_written_to_the_home_folder(tmp_path: Path) -> None:
 async def test_a_worker_that_dies_is_replaced() -> None:
     async with serving(ADMIN__PORT="0") as server:
         (first,) = server.workers()
+        async with client() as http:
+            await Legacy.begin(http, server.url)
         since = len(server.lines)
         os.kill(first, signal.SIGKILL)
         await server.logged(lambda line: '"serving.ready"' in line, since)

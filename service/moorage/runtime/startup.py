@@ -57,10 +57,12 @@ class StartReports:
             os.write(self._writer, _line(error))
 
     def receive(self) -> MoorageError | None:
-        """Return, in the master, the first report there is."""
-        try:
-            lines = os.read(self._reader, _PIPE_WRITES_WHOLE)
-        except BlockingIOError:
+        """Return, in the master, the first report there is; what the others say at the same time is dropped."""
+        lines = b""
+        with suppress(BlockingIOError):
+            while True:  # a pipe holds 64 KiB, and workers write one line each
+                lines += os.read(self._reader, _PIPE_WRITES_WHOLE)
+        if not lines:
             return None
         kind, message, hint = orjson.loads(lines.partition(b"\n")[0])
         return _KINDS.get(kind, MoorageError)(message, hint)
