@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,20 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join([*lines, ""])
 
 
-def page(outcomes: Sequence[Outcome], seed: int) -> str:
-    """The figures as a page of the documentation."""
-    lines = [
-        "# Reliability figures",
-        "",
-        f"Written by `make chaos`, seed {seed}. What each case does: [testing](testing.md#chaos).",
-        "",
-    ]
-    for outcome in outcomes:
-        lines += [f"## {outcome.name}", "", f"{outcome.holds}: **{'held' if outcome.passed else 'did not hold'}**.", ""]
-        lines += [f"- {problem}" for problem in outcome.problems] + ([""] if outcome.problems else [])
-        lines += ["| figure | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in outcome.figures.items()), ""]
-    return "\n".join(lines)
+def page(before: str, outcomes: Sequence[Outcome], seed: int, order: Sequence[str]) -> str:
+    """The page of the documentation with these outcomes in it; what other runs wrote of other cases stays, in the order of all names."""
+    sections = {section.partition("\n")[0]: section.rstrip("\n") for section in before.split("\n## ")[1:]}
+    sections |= {outcome.name: _section(outcome, seed) for outcome in outcomes}
+    return "\n\n## ".join([_HEAD, *(sections[name] for name in order if name in sections)]) + "\n"
+
+
+_HEAD: Final = """# Reliability figures
+
+Written by `make chaos` in its full form, each case by the last such run that it was in (`make chaos CHAOS="--case NAME"` runs one).
+What each case does: [testing](testing.md#chaos)."""
+
+
+def _section(outcome: Outcome, seed: int) -> str:
+    lines = [outcome.name, "", f"{outcome.holds}: **{'held' if outcome.passed else 'did not hold'}** (seed {seed}).", ""]
+    lines += [f"- {problem}" for problem in outcome.problems] + ([""] if outcome.problems else [])
+    return "\n".join([*lines, "| figure | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in outcome.figures.items())])

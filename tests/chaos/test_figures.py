@@ -23,7 +23,19 @@ def test_a_case_passes_only_without_a_problem() -> None:
 
 def test_figures_are_shown_for_every_case() -> None:
     assert "  streams  7" in table([HELD, BROKE])
-    written = page([HELD, BROKE], seed=9)
-    assert "seed 9" in written
-    assert "nothing is lost: **did not hold**." in written
+    written = page("", [HELD, BROKE], 9, ["kill", "storm"])
+    assert "nothing is lost: **did not hold** (seed 9)." in written
     assert "| kills | 20 |" in written
+
+
+def test_a_run_of_some_cases_leaves_the_figures_of_the_others_on_the_page() -> None:
+    order = ["kill", "clocks", "storm"]
+    before = page("", [HELD, BROKE], 9, order)
+    after = page(before, [Outcome("storm", "all are back", 1.5, {"streams": "8"}, [])], 11, order)
+    changed = [(old, new) for old, new in zip(before.splitlines(), after.splitlines(), strict=True) if old != new]
+    assert changed == [
+        ("all are back: **held** (seed 9).", "all are back: **held** (seed 11)."),
+        ("| streams | 7 |", "| streams | 8 |"),
+    ]
+    assert page(before, [], 11, order) == before
+    assert [line for line in after.splitlines() if line.startswith("## ")] == ["## kill", "## storm"]
