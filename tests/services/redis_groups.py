@@ -75,7 +75,7 @@ class Sentinel(Service):
     def start(self) -> None:
         for each in (*self.servers, *self.sentinels):
             each.start()
-        until(self._is_whole, "the sentinels know each other and the replica", START_SECONDS)
+        until(self._is_whole, "the sentinels know each other and the replica", 2 * START_SECONDS, self._told)
 
     def stop(self) -> None:
         for each in (*self.sentinels, *self.servers):
@@ -107,11 +107,17 @@ class Sentinel(Service):
         raise AssertionError("no sentinel answers")
 
     def _is_whole(self) -> bool:
-        def knows(each: _Watch) -> bool:
-            known = each.ask("SENTINEL", "MASTER", self.NAME)
-            return isinstance(known, dict) and (int(known["num-slaves"]), int(known["num-other-sentinels"])) == (1, 2)
+        """Either server may be the primary: one that a busy machine held up for longer than `down-after-milliseconds` was replaced."""
+        roles = [(info.get("role"), info.get("master_link_status")) for info in map(_info, self.servers)]
+        return sorted(roles, key=str) == [("master", None), ("slave", "up")] and all(map(self._knows, self.sentinels))
 
-        return _info(self.servers[1]).get("master_link_status") == "up" and all(knows(each) for each in self.sentinels)
+    def _knows(self, each: _Watch) -> bool:
+        known = each.ask("SENTINEL", "MASTER", self.NAME)
+        return isinstance(known, dict) and (int(known["num-slaves"]), int(known["num-other-sentinels"])) == (1, 2)
+
+    def _told(self) -> str:
+        seen = [each.ask("SENTINEL", "MASTER", self.NAME) for each in self.sentinels]
+        return "\n".join(map(str, [*map(_info, self.servers), *seen]))
 
 
 class Cluster(Service):
