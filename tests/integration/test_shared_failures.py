@@ -61,7 +61,7 @@ def restless_store() -> Iterator[Redis]:
 @pytest.fixture(scope="module")
 async def restless(restless_store: Redis) -> AsyncIterator[Fleet]:
     """Two replicas that keep nothing for long: no idle session, no stream, few events."""
-    settings = {"SESSIONS__PARK_AFTER_SECONDS": "0", "SESSIONS__STREAM_MAX_AGE_SECONDS": "2", "SESSIONS__LOG_EVENTS": "10"}
+    settings = {"SESSIONS__PARK_AFTER_SECONDS": "0.5", "SESSIONS__STREAM_MAX_AGE_SECONDS": "2", "SESSIONS__LOG_EVENTS": "10"}
     async with deployed(store=restless_store, **settings) as it:
         yield it
 
