@@ -141,6 +141,15 @@ TWICE = LegacyDifference("Of two, whoever stands before the server may have beli
 NO_MESSAGE = LegacyDifference("What is no JSON-RPC message is an invalid request; invalid params are those of a valid one.", REFUSED)
 NO_ID = LegacyDifference("The SDK takes it for a notification, answers 202 and never again: the client would wait for ever.", REFUSED)
 
+DEEP = LegacyDifference(TOO_DEEP.reason, (*REFUSED, "[]"))
+INSIDE = "The SDK tells what its handler raised under the code 0; the inside of a server is nobody's business."
+INTERNAL = ("status 200", '{"error": {"code": -32603, "message": "Internal server error"}, "id": 1, "jsonrpc": "2.0"}')
+HALF = "The SDK cannot write it, and fails with 500; what moorage sends is UTF-8, so there it is U+FFFD."
+DONE = (
+    '{"id": 1, "jsonrpc": "2.0", "result": {"content": [{"text": "done", "type": "text"}], '
+    '"isError": false, "structuredContent": {"result": "done"}}}'
+)
+
 LEGACY_DIFFERENCES: Mapping[str, LegacyDifference] = {
     **dict.fromkeys(("a batch", "no envelope", "another version of JSON-RPC", "params that are a list"), NO_MESSAGE),
     **dict.fromkeys(
@@ -180,5 +189,54 @@ LEGACY_DIFFERENCES: Mapping[str, LegacyDifference] = {
     "a second get stream": LegacyDifference(
         "The newer of two streams stays: the older one is what a client lost, and a 409 would lock it out.",
         ("listening 200", "listening 200"),
+    ),
+    **dict.fromkeys(
+        (
+            "nesting that the decoder bears, in a session",
+            "nesting of an argument beyond the decoder, in a session",
+            "nesting 250 deep makes the round trip, in a session",
+            "nesting 260 deep makes the round trip, in a session",
+            "nesting 400 deep makes the round trip, in a session",
+        ),
+        DEEP,
+    ),
+    **dict.fromkeys(
+        (
+            "a low-level server's crash shows nothing of the inside, in a session",
+            "a low-level server's wrong result is an internal error, in a session",
+        ),
+        LegacyDifference(INSIDE, (*INTERNAL, "[]")),
+    ),
+    "middleware crashes, in a session": LegacyDifference(
+        INSIDE, (*INTERNAL, """["in tools/call 1 ['arguments', 'name']", "out tools/call RuntimeError"]""")
+    ),
+    "middleware turns the call into a listing, in a session": LegacyDifference(
+        INSIDE, (*INTERNAL, """["in tools/call 1 ['arguments', 'name']", "out tools/call KeyError"]""")
+    ),
+    "progress carries surrogate, in a session": LegacyDifference(
+        HALF,
+        (
+            "status 200",
+            r'{"jsonrpc": "2.0", "method": "notifications/progress", "params": {"message": "\ufffd", "progress": 1, "progressToken": 1}}',
+            DONE,
+            "[]",
+        ),
+    ),
+    "logs carries surrogate, in a session": LegacyDifference(
+        HALF,
+        (
+            "status 200",
+            r'{"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": {"value": "\ufffd"}, "level": "info"}}',
+            DONE,
+            "[]",
+        ),
+    ),
+    "errors carries surrogate, in a session": LegacyDifference(
+        HALF,
+        (
+            "status 200",
+            r'{"error": {"code": -32001, "data": {"value": "\ufffd"}, "message": "odd"}, "id": 1, "jsonrpc": "2.0"}',
+            "[]",
+        ),
     ),
 }

@@ -20,7 +20,7 @@ pytestmark = [
 PLAYED = [pytest.param(script, era, id=f"{script.id} ({era})") for script in SCRIPTS for era in script.eras]
 
 
-async def _transcript(side: Side, script: Script, era: str) -> list[str]:
+async def transcript(side: Side, script: Script, era: str) -> list[str]:
     client = Client(side.app, side.notes, era)
     await script.play(client)
     return client.transcript
@@ -30,7 +30,7 @@ async def _transcript(side: Side, script: Script, era: str) -> list[str]:
 async def test_a_session_goes_as_with_the_sdk(stage: Stage, script: Script, era: str) -> None:
     if stage.json_response and script.streams:
         return  # the SDK sends nothing but results in this mode: such a conversation would wait for ever
-    theirs, ours = [await _transcript(side["everyday"], script, era) for side in (stage.sdk, stage.ours)]
+    theirs, ours = [await transcript(side[script.server], script, era) for side in (stage.sdk, stage.ours)]
     difference = LEGACY_DIFFERENCES.get(script.id)
     if difference is None:
         assert [without_reasons(line) for line in ours] == [as_moorage_has_it(line) for line in theirs]

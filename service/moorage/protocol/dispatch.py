@@ -35,6 +35,7 @@ from moorage.store.sessions import Fenced
 if TYPE_CHECKING:
     from moorage.protocol.call import InFlight
     from moorage.protocol.exchange import HttpExchange
+    from moorage.protocol.hot import HotTools
 
 REQUEST_CANCELLED: Final = -32800
 """What this era answers a cancelled request with, since its stream may end only with a response (as the SDK does)."""
@@ -55,13 +56,21 @@ class Dispatcher:
         in_flight: The calls of this process.
         repeatable: Says which requests may run again.
         clock: The loop's, in seconds.
+        hot: Runs plain calls of tools; None where the SDK's kernel runs every call.
         json_responses: Answer every call as one JSON document (`http.json_responses`).
     """
 
     def __init__(
-        self, in_flight: InFlight, repeatable: Callable[[RequestMessage], bool], clock: Callable[[], float], *, json_responses: bool
+        self,
+        in_flight: InFlight,
+        repeatable: Callable[[RequestMessage], bool],
+        clock: Callable[[], float],
+        *,
+        hot: HotTools | None,
+        json_responses: bool,
     ) -> None:
         self._in_flight = in_flight
+        self._hot = hot
         self._repeatable = repeatable
         self._clock = clock
         self._json_responses = json_responses
@@ -139,7 +148,11 @@ class Dispatcher:
 
     async def _answer(self, call: SessionCall, message: RequestMessage) -> dict[str, Any]:
         try:
-            result = await call.session.runner.on_request(cast("Any", call), message.method, message.params)
+            work = self._hot.prepare_in_session(call, message.params) if self._hot is not None and message.method == "tools/call" else None
+            if work is None:
+                result = await call.session.runner.on_request(cast("Any", call), message.method, message.params)
+            else:
+                result = await work()
         except BaseException as error:  # boundary: a handler's exception becomes its JSON-RPC error
             known = handler_exception_to_error_data(answerable(error, message.method))
             if known is None:

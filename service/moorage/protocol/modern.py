@@ -36,7 +36,6 @@ from moorage.protocol.exchange import HttpExchange
 from moorage.protocol.hot import HotTools
 from moorage.protocol.inbound import MAX_ID_LENGTH, MODERN_VERSION, Inbound, is_bounded_id, recognise
 from moorage.protocol.modern_call import ModernCall, ReplayedCall, bounded_id, failed, respond, shutting_down
-from moorage.protocol.observation import Observed, outcome_of
 from moorage.protocol.refusals import CLOSING, Refusal, refuse
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ class ModernEndpoint:
         self,
         server: Server[Any],
         hot: HotTools | None,
-        observed: Observed,
         in_flight: InFlight,
         budgets: Budgets,
         *,
@@ -64,7 +62,6 @@ class ModernEndpoint:
         """Args: `age_seconds` gives the age at which a listen stream that begins now is ended; 0 for never."""
         self._server = server
         self._hot = hot
-        self._observed = observed
         self._in_flight = in_flight
         self._json_responses = json_responses
         self._budgets = budgets
@@ -109,10 +106,8 @@ class ModernEndpoint:
                 await self._listen(call, inbound)
                 return
             work = self._hot.prepare(call, inbound) if self._hot is not None and inbound.method == "tools/call" else None
-            if work is None:
-                answer = await self._in_flight.run(call, self._answer(inbound, self._kernel(call, inbound)))
-            else:
-                answer = await self._in_flight.run(call, self._observe(http, inbound, work))
+            handled = self._kernel(call, inbound) if work is None else work()
+            answer = await self._in_flight.run(call, self._answer(inbound, handled))
             if answer is None and not call.client_gone:
                 answer = failed(inbound.id, call.ended_because or shutting_down())
             if answer is not None:
@@ -145,18 +140,6 @@ class ModernEndpoint:
         if answer is not None:
             status, message = answer
             await respond(call.http, status, message)
-
-    async def _observe(
-        self, http: HttpExchange, inbound: Inbound, work: Callable[[], Awaitable[dict[str, Any]]]
-    ) -> tuple[int, dict[str, Any]]:
-        """Run the hot path with the operation that the middleware would have opened."""
-        operation = self._observed.begin(http, inbound.method, inbound.params, inbound.id, LATEST_MODERN_VERSION)
-        try:
-            result = await work()
-        except BaseException as error:
-            return failed(inbound.id, self._observed.finish_raised(operation, inbound.method, inbound.params, error))
-        operation.finish(outcome_of(result))
-        return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": result}
 
     async def _kernel(self, call: Call, inbound: Inbound) -> dict[str, Any]:
         connection = Connection.from_envelope(

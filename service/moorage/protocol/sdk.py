@@ -241,24 +241,23 @@ def share_request_state(server: Server[Any], codec: Callable[[RequestStateCodec]
             security.codec = codec(security.codec)
 
 
+def modern_runner(server: Server[Any], lifespan_state: Any) -> ServerRunner[Any]:
+    """The kernel for one call whose client's envelope does not matter any more."""
+    return ServerRunner(server, Connection.from_envelope(LATEST_MODERN_VERSION, None, None), lifespan_state)
+
+
 async def finish_through_kernel(
-    server: Server[Any],
-    dispatch: DispatchContext[TransportContext],
-    params: Mapping[str, Any],
-    result: Any,
-    *,
-    connection: Connection,
-    lifespan_state: Any,
+    runner: ServerRunner[Any], dispatch: DispatchContext[TransportContext], params: Mapping[str, Any], result: Any
 ) -> dict[str, Any]:
     """Give a `tools/call` result that was produced outside the kernel everything the kernel does to one.
 
     Sealing of `requestState` is a middleware, so a result that asks the client back must pass the chain; the per-version sieve
     and the server stamp are the kernel's too.
     """
-    runner = ServerRunner(server, connection, lifespan_state)
-    context = runner._make_context(dispatch, "tools/call", params, cast("Any", params.get("_meta")), LATEST_MODERN_VERSION)
+    version = runner.connection.protocol_version
+    context = runner._make_context(dispatch, "tools/call", params, cast("Any", params.get("_meta")), version)
 
     async def produced(_: Any) -> dict[str, Any]:
-        return runner._serialize("tools/call", LATEST_MODERN_VERSION, result)
+        return runner._serialize("tools/call", version, result)
 
     return cast("dict[str, Any]", await runner._compose_server_middleware(produced)(context))

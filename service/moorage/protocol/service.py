@@ -102,7 +102,7 @@ class McpService:
         if known is not None:
             sdk.convert_tool_errors(known, as_tool_error)
             sdk.bound_results(refuse_large)
-        hot = None if known is None else HotTools(known, self.server)
+        hot = self._hot = None if known is None else HotTools(known, self.server, observed)
         self._settings = settings
         self._instruments = instruments
         self._keys = keys
@@ -116,7 +116,6 @@ class McpService:
         self._modern = ModernEndpoint(
             self.server,
             hot,
-            observed,
             self.in_flight,
             self.budgets,
             json_responses=settings.http.json_responses,
@@ -193,7 +192,7 @@ class McpService:
         )
         lifetime = limits.lifetime_seconds if replication is None else None
         ids = SessionIds(self._keys.sealer(SESSION_ID), mint=mint, lifetime_seconds=lifetime)
-        dispatcher = Dispatcher(self.in_flight, self._repeatable, clock, json_responses=settings.http.json_responses)
+        dispatcher = Dispatcher(self.in_flight, self._repeatable, clock, hot=self._hot, json_responses=settings.http.json_responses)
         make = partial(
             LegacyEndpoint,
             around,

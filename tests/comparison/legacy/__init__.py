@@ -6,6 +6,6 @@ stream with one event. Session ids and the ids of the server's own requests are 
 
 from __future__ import annotations
 
-from . import calls, conversations, sessions
+from . import calls, conversations, repeated, sessions
 
-SCRIPTS = (*calls.SCRIPTS, *sessions.SCRIPTS, *conversations.SCRIPTS)
+SCRIPTS = (*calls.SCRIPTS, *repeated.SCRIPTS, *sessions.SCRIPTS, *conversations.SCRIPTS)

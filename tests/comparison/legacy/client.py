@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.comparison.answer import canonical, parse_events
+from tests.comparison.case import ServerName
 from tests.comparison.servers import Notes
 from tests.comparison.wire import App, Exchange, Request, play
 
@@ -151,9 +152,10 @@ Play = Callable[[Client], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What a client does, in which eras, and whether the server has to be able to stream."""
+    """What a client does, in which eras, whether the server has to be able to stream, and which server it is."""
 
     id: str
     play: Play
     eras: tuple[str, ...] = EVERY_ERA
     streams: bool = False
+    server: ServerName = "everyday"
