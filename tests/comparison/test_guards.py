@@ -28,7 +28,7 @@ GUARDS = (
     ("moorage.protocol.modern.ModernEndpoint._headers_agree", lambda *_: True, "a mirrored argument with another value"),
     ("moorage.protocol.modern.ModernEndpoint.recognises_head", lambda *_: True, "two name headers are refused"),
     ("moorage.protocol.hot.HotTools._is_open", lambda *_: True, "middleware adds to a result"),
-    ("moorage.protocol.hot._NOT_PLAIN_PARAMS", (), "a forged request state is refused"),
+    ("moorage.protocol.hot._NOT_PLAIN_PARAMS", frozenset(), "a forged request state is refused"),
     ("moorage.protocol.hot.is_plain", lambda *_: True, "a result made by hand with strange values comes back"),
 )
 
@@ -36,7 +36,7 @@ GUARDS = (
 SESSION_GUARDS = (
     ("moorage.protocol.hot._is_session_call", lambda *_: True, 'an envelope of {"progressToken": [1]}, in a session'),
     ("moorage.protocol.hot.HotTools._is_open", lambda *_: True, "middleware adds to a result, in a session"),
-    ("moorage.protocol.hot._NOT_PLAIN_PARAMS", (), "a forged request state is refused, in a session"),
+    ("moorage.protocol.hot._NOT_PLAIN_PARAMS", frozenset(), "a forged request state is refused, in a session"),
     ("moorage.protocol.hot.is_plain", lambda *_: True, "a result made by hand with strange values comes back, in a session"),
 )
 

@@ -47,7 +47,7 @@ log = structlog.get_logger("moorage.protocol")
 Work = Callable[[], Awaitable[dict[str, Any]]]
 
 _CALL: Final = "tools/call"
-_NOT_PLAIN_PARAMS = ("inputResponses", "requestState", "task")
+_NOT_PLAIN_PARAMS = frozenset(("inputResponses", "requestState", "task"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ class HotTools:
 
     def prepare_in_session(self, call: SessionCall, params: Mapping[str, Any] | None) -> Work | None:
         """The same for a call of the handshake era."""
-        if params is None or not _is_session_call(params):
+        tool = None if params is None else self._plain_tool(params)
+        if tool is None or params is None or not _is_session_call(params):
             return None
-        tool = self._plain_tool(params)
-        return None if tool is None else partial(self._run, call, params, tool, call.session)
+        return partial(self._run, call, params, tool, call.session)
 
     async def _run(self, call: Call, params: Mapping[str, Any], tool: Tool, session: Session | None) -> dict[str, Any]:
         """Run the tool with the operation that the middleware would have opened, and give its result as it stands on the wire.
@@ -149,11 +149,12 @@ class HotTools:
 
     def _plain_tool(self, params: Mapping[str, Any]) -> Tool | None:
         """The tool of a call that needs nothing but its arguments."""
-        entry = self._server.get_request_handler(_CALL)
-        if entry is None or not self._is_open(entry):
+        name = params.get("name")
+        plan = self._plan(name) if type(name) is str else None
+        if plan is None or plan.needs_context or not _NOT_PLAIN_PARAMS.isdisjoint(params):
             return None
-        plan = self._plan(params["name"])
-        return None if plan is None or plan.needs_context or any(key in params for key in _NOT_PLAIN_PARAMS) else plan.tool
+        entry = self._server.get_request_handler(_CALL)
+        return None if entry is None or not self._is_open(entry) else plan.tool
 
     def _is_open(self, entry: Any) -> bool:
         """Whether nothing stands between a caller and the tool; the middleware is looked through again whenever it changed."""
@@ -177,7 +178,7 @@ class HotTools:
 def _is_session_call(params: Mapping[str, Any]) -> bool:
     """Whether the handshake era's request model accepts these parameters: it is one for all revisions and ignores other members."""
     arguments, meta = params.get("arguments"), params.get("_meta")
-    if type(params.get("name")) is not str or not (arguments is None or type(arguments) is dict):
+    if not (arguments is None or type(arguments) is dict):
         return False
     return meta is None or (type(meta) is dict and type(cast("dict[str, Any]", meta).get("progressToken", "")) in (str, int))
 
