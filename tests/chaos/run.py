@@ -175,13 +175,14 @@ class Run:
     async def listening(
         self, count: int, *, tenant: str = TENANTS[0], addresses: Sequence[Address] = ()
     ) -> AsyncGenerator[list[Client], None]:
-        """So many clients with an open GET stream each."""
+        """So many clients with an open GET stream each; none is closed while something is still on its way to one of them."""
         async with AsyncExitStack() as exits:
             clients = [self.client(f"{tenant}-{number}", tenant=tenant, addresses=addresses) for number in range(count)]
             for client in clients:
                 await exits.enter_async_context(client)
                 await client.listen()
             yield clients
+            await self.arrived()
 
     def require(self, holds: object, otherwise: str) -> None:
         """Something that must hold."""
