@@ -17,7 +17,6 @@ from mcp_types import INVALID_REQUEST
 from moorage.protocol.budgets import Budgets, principal_of
 from moorage.protocol.feed import Feed
 from moorage.protocol.reader import Reader
-from moorage.protocol.refusals import MOVED, refuse
 from moorage.protocol.session import Session, read_stream
 from moorage.store.sessions import GET_STREAM, Fenced
 from moorage.streams.position import read_position
@@ -49,29 +48,30 @@ class GetStreams:
         finally:
             self._budgets.streams.leave(holder)
 
-    async def serve(self, http: HttpExchange, session: Session) -> None:
-        """Answer a GET with a stream of the session; returns when the stream has ended."""
+    async def serve(self, http: HttpExchange, session: Session) -> bool:
+        """Answer a GET with a stream of the session, until it ends; False when the session left before anything was answered."""
         position = http.headers.get(b"last-event-id", b"").strip().decode("latin-1")
         if position and session.lease is None:
             message = "Last-Event-ID cannot be honoured: this deployment keeps no event log; open a stream without it"
             await http.respond_error(400, INVALID_REQUEST, message)
-            return
-        # One frame while the stream is open, and no context manager: each takes 250 bytes or more of every stream.
+            return True
         try:
             reader = await self._join(http, session, position)
-            if reader is None:
-                return
-            http.observed.streaming("get")
-            holder = principal_of(http)
-            self._budgets.streams.enter(holder)
-            try:
-                await read_stream(session, reader)
-            finally:
-                self._budgets.streams.leave(holder)
-            if reader.aged:
-                await self._home.rest(session)  # load may move: whoever is asked next owns it
         except Fenced:
-            await refuse(http, MOVED)
+            return False
+        if reader is None:
+            return True
+        # One frame while the stream is open, and no context manager: each takes 250 bytes or more of every stream.
+        http.observed.streaming("get")
+        holder = principal_of(http)
+        self._budgets.streams.enter(holder)
+        try:
+            await read_stream(session, reader)
+        finally:
+            self._budgets.streams.leave(holder)
+        if reader.aged:
+            await self._home.rest(session)  # load may move: whoever is asked next owns it
+        return True
 
     async def _join(self, http: HttpExchange, session: Session, position: str) -> Reader | None:
         """Join the stream that is asked for; None when that was refused."""

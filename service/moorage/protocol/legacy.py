@@ -116,10 +116,14 @@ class LegacyEndpoint:
                 case "POST":
                     await self._post(http, relayed=relayed)
                 case "GET":
-                    session = await self._streamed(http, relayed=relayed)  # has returned before the stream opens: a frame less for each
-                    if session is not None:
-                        await self._streams.serve(http, session)
-                        session.last_used = self._clock()
+                    for _ in range(_MOST_HOPS):  # it may be parked or handed over between being found and being joined
+                        session = await self._streamed(http, relayed=relayed)  # has returned before the stream opens: a frame less for each
+                        if session is None:
+                            return
+                        if await self._streams.serve(http, session):
+                            session.last_used = self._clock()
+                            return
+                    await refuse(http, MOVED)
                 case "DELETE":
                     await self._delete(http, relayed=relayed)
                 case _:
@@ -304,17 +308,19 @@ class LegacyEndpoint:
             await http.respond(200, encode_answer(answer), [opening.header] if "result" in answer else ())
 
     async def _delete(self, http: HttpExchange, *, relayed: bool) -> None:
-        session = await self._session(http, relayed=relayed)
-        if session is not None and not self.home.ends_everywhere:
-            message = "Sessions cannot be ended here: without a store whoever has the keys would go on serving it; it ends by its age"
-            await http.respond_error(405, INVALID_REQUEST, message, headers=[(b"allow", b"GET, POST")])
-        elif session is not None:
-            try:
-                await self.home.end(session)
-            except Fenced:
-                await refuse(http, MOVED)
+        for _ in range(_MOST_HOPS):
+            session = await self._session(http, relayed=relayed)
+            if session is None:
                 return
-            await http.respond(200)
+            if not self.home.ends_everywhere:
+                message = "Sessions cannot be ended here: without a store whoever has the keys would go on serving it; it ends by its age"
+                await http.respond_error(405, INVALID_REQUEST, message, headers=[(b"allow", b"GET, POST")])
+                return
+            with suppress(Fenced):  # it was handed over meanwhile: it is ended where it is now
+                await self.home.end(session)
+                await http.respond(200)
+                return
+        await refuse(http, MOVED)
 
     # The GET stream
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from moorage.store.sessions import Held, Lease, Owned
-from tests.comparison.wire import Exchange
+from moorage.store.sessions import Fenced, Held, Lease, Owned
 from tests.integration.shared.conftest import Start, events, holds, lose, ping, until
 from tests.services import Redis
 from tests.services.processes import free_ports
@@ -78,7 +77,7 @@ async def test_an_owner_that_lives_and_was_succeeded_hears_of_it_before_it_write
 
 
 @pytest.mark.parametrize("comes_back", [False, True])
-async def test_a_stream_whose_session_is_given_up_while_it_opens_is_refused_and_not_deaf(
+async def test_a_stream_whose_session_is_given_up_while_it_opens_opens_where_the_session_is_then(
     start: Start, comes_back: bool, monkeypatch: pytest.MonkeyPatch
 ):
     replica = await start()
@@ -98,13 +97,53 @@ async def test_a_stream_whose_session_is_given_up_while_it_opens_is_refused_and_
 
     monkeypatch.setattr(Lease, name, and_lose)
     second = replica.listen(session, events(first)[0][0] if comes_back else "")
-    await second.finished()
+    await until(second, lambda it: b"id: " in it.body)
 
-    assert (second.status, error_reason(second)) == (503, "session_moved")
-    third = replica.listen(session)
-    await until(third, lambda it: b"id: " in it.body)
-    assert third.status == 200
+    [again] = replica.service._sessions()
+    assert (second.status, again.id, again is living) == (200, session, False)
+    await again.notify("notifications/message", {"level": "info", "data": "heard"})
+    await until(second, lambda it: b"heard" in it.body)
 
 
-def error_reason(exchange: Exchange) -> str:
-    return json.loads(exchange.body)["error"]["data"]["reason"]
+@pytest.mark.parametrize("what", ["GET", "GET with a position", "DELETE"])
+async def test_what_is_asked_of_an_owner_that_was_succeeded_without_knowing_is_served_by_its_successor(start: Start, what: str):
+    old, new = await start(), await start()
+    session = await old.begin()
+    listening = old.listen(session)
+    await until(listening, lambda it: b"id: " in it.body)
+    [living] = old.service._sessions()
+    assert living.lease is not None
+    held = Held(old.service.replication.owner.id, living.lease.epoch, "")  # type: ignore[union-attr]
+    assert isinstance(await new.service.replication.sessions.claim(living.record.tag, held), Owned)  # type: ignore[union-attr]
+
+    if what == "DELETE":
+        asked = old.open("DELETE", {"mcp-session-id": session})
+        await asked.finished()
+        assert await ping(new, session) == 404
+    else:
+        asked = old.listen(session, events(listening)[0][0] if "position" in what else "")
+        await until(asked, lambda it: b"id: " in it.body)
+
+    assert asked.status == 200
+    assert old.service.open_sessions == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_a_session_that_moves_whenever_it_was_found_is_refused_after_a_few_tries(
+    start: Start, method: str, monkeypatch: pytest.MonkeyPatch
+):
+    replica = await start()
+    session = await replica.begin()
+    tries = 0
+
+    async def moved(self: Lease, *_: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise Fenced
+
+    for name in ("append", "finish"):
+        monkeypatch.setattr(Lease, name, moved)
+    asked = replica.open(method, {"mcp-session-id": session})
+    await asked.finished()
+
+    assert (asked.status, json.loads(asked.body)["error"]["data"]["reason"], tries) == (503, "session_moved", 4)

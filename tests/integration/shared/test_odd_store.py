@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ import redis as client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcp.server.subscriptions import ToolsListChanged
+from mcp.shared.exceptions import MCPError
 
 from tests.integration.shared.conftest import Replica, Start, events, holds, until
 from tests.services import Redis
@@ -119,7 +121,8 @@ async def test_no_odd_entry_leaves_the_session_that_met_it(start: Start, redis: 
             attack = Attack(server, living.record.tag, "somebody")
             for what, where, value in some:
                 attack.write(what, where, value)
-        await living.notify("notifications/message", {"level": "info", "data": 1})
+        with contextlib.suppress(MCPError):  # its sender is told where the session has left this replica, and its reader, before the notice
+            await living.notify("notifications/message", {"level": "info", "data": 1})
         for replica in reversed(replicas):
             assert await status(replica, victim) in (200, 404)
             assert await status(replica, bystander) == 200
