@@ -106,10 +106,10 @@ class HotTools:
 
     def prepare_in_session(self, call: SessionCall, params: Mapping[str, Any] | None) -> Work | None:
         """The same for a call of the handshake era."""
-        tool = None if params is None else self._plain_tool(params)
-        if tool is None or params is None or not _is_session_call(params):
+        if params is None:
             return None
-        return partial(self._run, call, params, tool, call.session)
+        tool = self._plain_tool(params)
+        return partial(self._run, call, params, tool, call.session) if tool is not None and _is_session_call(params) else None
 
     async def _run(self, call: Call, params: Mapping[str, Any], tool: Tool, session: Session | None) -> dict[str, Any]:
         """Run the tool with the operation that the middleware would have opened, and give its result as it stands on the wire.
