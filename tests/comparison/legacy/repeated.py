@@ -17,16 +17,7 @@ from .client import Client, Script, rpc
 ERAS = ("2025-03-26", "2025-11-25")
 ENVELOPE = {CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, PROTOCOL_VERSION}
 ASKING = {"greet", "elicits", "samples", "lists_roots"}
-STREAMING = {
-    "announces",
-    "logs",
-    "progress",
-    "progress_at_once",
-    "progress_then_crash",
-    "progress_then_refuse",
-    "says_in_logs",
-    "says_in_progress",
-}
+STREAMING = {"says_in_logs", "says_in_progress"}
 ODD_ENVELOPES = (None, [], "x", {"progressToken": 2**70}, {"progressToken": [1]}, {"progressToken": {}}, {"unknown": {"a": 1}})
 
 
